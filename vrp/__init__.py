@@ -1,0 +1,1 @@
+"""Learning to solve vehicle routing problems, after Nazari et al. (2018)."""

@@ -1,0 +1,73 @@
+"""Random instances from an explicit `torch.Generator`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vrp.problem.instances import Instances
+
+
+@dataclass(frozen=True)
+class UniformGenerator:
+    """Depot and customers uniform on the unit square, integer demands uniform.
+
+    Args:
+        num_customers: C, at least 1.
+        capacity: of the vehicle, at least `max_demand` unless deliveries may be split.
+        min_demand: smallest demand, at least 1.
+        max_demand: largest demand, inclusive.
+        split_delivery: whether a customer may be served in several visits.
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+
+    Source: Nazari et al. (2018), section 4: demand 1 to 9, capacity 20, 30, 40 and 50 for
+    10, 20, 50 and 100 customers.
+    """
+
+    num_customers: int
+    capacity: int
+    min_demand: int = 1
+    max_demand: int = 9
+    split_delivery: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_customers < 1:
+            raise ValueError(f"num_customers is {self.num_customers}; it must be at least 1")
+        if not 1 <= self.min_demand <= self.max_demand:
+            raise ValueError(
+                f"min_demand is {self.min_demand} and max_demand {self.max_demand}; "
+                "they must satisfy 1 <= min_demand <= max_demand"
+            )
+        if self.capacity < 1:
+            raise ValueError(f"capacity is {self.capacity}; it must be at least 1")
+        if self.capacity < self.max_demand and not self.split_delivery:
+            raise ValueError(
+                f"capacity {self.capacity} is below the largest possible demand "
+                f"{self.max_demand}; raise capacity, lower max_demand or set split_delivery=true"
+            )
+
+    def __call__(self, num_instances: int, generator: torch.Generator) -> Instances:
+        """`num_instances` instances on the CPU, a function of the generator's state alone.
+
+        Raises:
+            ValueError: if `num_instances` is below 1.
+        """
+        if num_instances < 1:
+            raise ValueError(f"num_instances is {num_instances}; it must be at least 1")
+        coordinates = torch.rand(num_instances, self.num_customers + 1, 2, generator=generator)
+        demand = torch.randint(
+            self.min_demand,
+            self.max_demand + 1,
+            (num_instances, self.num_customers),
+            generator=generator,
+        )
+        return Instances(
+            depot=coordinates[:, 0].contiguous(),
+            customers=coordinates[:, 1:].contiguous(),
+            demand=demand,
+            capacity=torch.full((num_instances,), self.capacity),
+            split_delivery=self.split_delivery,
+        )
