@@ -1,0 +1,5 @@
+"""What the network believes about the next node."""
+
+from vrp.policy.pointer import PointerPolicy
+
+__all__ = ["PointerPolicy"]

@@ -1,0 +1,28 @@
+"""What every encoder promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """Coordinates (N, C, 2) in the unit square to embeddings (N, C, M), M = `embedding_dim`.
+
+    Each node is embedded by itself, so the result follows the order of the nodes. `Instances`
+    keeps coordinates in the unit square, so nothing is checked here.
+
+    Attributes:
+        embedding_dim: M.
+    """
+
+    embedding_dim: int
+
+    @abstractmethod
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """(N, C, 2) float coordinates to (N, C, M) embeddings."""
+
+    @abstractmethod
+    def initialise(self, seed: int, prefix: str) -> None:
+        """Set every parameter from `seed` and its name behind `prefix`."""

@@ -1,0 +1,404 @@
+"""The attention pointer network of Nazari et al. (2018).
+
+    x_i = [encoder(node i); embed(demand_i); embed(load - demand_i)]
+    h_t = LSTM(encoder(last node), h_{t-1})
+    glimpse: a = softmax(v_a . tanh(W_a [x_i; h_t])),  c = sum_i a_i x_i        (Eq. 4 and 5)
+    pointer: logit_i = v_c . tanh(W_c [x_i; c])                                  (Eq. 6)
+
+With `glimpses=0` the pointer reads h_t in the place of c, as the released code does by default.
+
+The two scalars of x_i are embedded by affine maps and then projected, so they reach each tanh as
+demand_i * (a - b) + load * b + constant with two vectors a and b. While deliveries are not split,
+the demand of every node that may be chosen is its first one: its term joins the key of the node
+once per instance, the load's term joins the query, and no step touches a product per node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from vrp.policy.additive import CompiledKernels, EagerKernels, additive_scores, factors
+from vrp.policy.encoders import Encoder
+from vrp.policy.features import goods_scale
+from vrp.policy.initialisation import check_scheme, initialise_layers
+from vrp.policy.lstm import lstm_sequence, lstm_step
+from vrp.problem.environment import State, trace
+from vrp.problem.instances import Instances
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A projection of all x_i of a batch, in its parts.
+
+    Attributes:
+        nodes: (N, V, M), all that depends on the instance alone.
+        per_load: (M,), to be multiplied with the load at each step.
+        per_demand: (M,), to be multiplied with the remaining demand, where deliveries may be
+            split; None where the demand is already in `nodes`.
+        factors: (N, V, M), `additive.factors(nodes)`; None for values.
+    """
+
+    nodes: Tensor
+    per_load: Tensor
+    per_demand: Tensor | None
+    factors: Tensor | None
+
+    def detach(self) -> Projection:
+        """The same numbers without their history."""
+        return Projection(
+            self.nodes.detach(),
+            self.per_load.detach(),
+            None if self.per_demand is None else self.per_demand.detach(),
+            self.factors,
+        )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the decoder needs of N instances, computed once.
+
+    Attributes:
+        nodes: (N, V, M) embeddings of all nodes, the depot first.
+        gates: (N, V, 4H), the share of each node in the LSTM's gates; None under dropout.
+        scale: (N,), factor from goods to network input.
+        pointer: keys of the pointer.
+        glimpse: keys of the glimpse; None with `glimpses=0`.
+        values: what the glimpse sums, projected for the pointer; None with `glimpses=0`.
+    """
+
+    nodes: Tensor
+    gates: Tensor | None
+    scale: Tensor
+    pointer: Projection
+    glimpse: Projection | None
+    values: Projection | None
+
+    def detach(self) -> Encoding:
+        """The same numbers without their history, for search."""
+        return Encoding(
+            self.nodes.detach(),
+            None if self.gates is None else self.gates.detach(),
+            self.scale,
+            self.pointer.detach(),
+            None if self.glimpse is None else self.glimpse.detach(),
+            None if self.values is None else self.values.detach(),
+        )
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """The LSTM's memory of K solutions per instance.
+
+    Attributes:
+        hidden: (N, K, H).
+        cell: (N, K, H).
+        dropout_mask: (N, K, M), one per trajectory, or None.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    dropout_mask: Tensor | None
+
+    def select(self, index: Tensor) -> DecoderState:
+        """The memories at `index`, (N, K) int64 along the second axis."""
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor.gather(1, index[..., None].expand(-1, -1, tensor.shape[-1]))
+
+        mask = None if self.dropout_mask is None else take(self.dropout_mask)
+        return DecoderState(take(self.hidden), take(self.cell), mask)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Given tours, as the policy sees them.
+
+    Attributes:
+        log_prob: (N, K, T) of each chosen node; 0 where the step was forced or the tour closed.
+        entropy: (N, K, T) of each step's distribution, in nats; 0 at the same places. No
+            gradient.
+    """
+
+    log_prob: Tensor
+    entropy: Tensor
+
+
+class NodeProjection(nn.Module):
+    """W [x_i; ...]: the part of a projection that reads x_i."""
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__()
+        self.static = nn.Linear(embedding_dim, embedding_dim)
+        self.demand = nn.Linear(embedding_dim, embedding_dim, bias=False)
+        self.load = nn.Linear(embedding_dim, embedding_dim, bias=False)
+
+    def forward(
+        self,
+        nodes: Tensor,
+        demand: Tensor,
+        demand_embedding: nn.Linear,
+        load_embedding: nn.Linear,
+        split_delivery: bool,
+        is_key: bool,
+    ) -> Projection:
+        """Project (N, V, M) nodes with their scaled first demand (N, V)."""
+        of_demand = self.demand.weight @ demand_embedding.weight[:, 0]
+        of_load = self.load.weight @ load_embedding.weight[:, 0]
+        constant = (
+            self.static.bias
+            + self.demand.weight @ demand_embedding.bias
+            + self.load.weight @ load_embedding.bias
+        )
+        projected = linear(nodes, self.static.weight, constant)
+        per_demand = of_demand - of_load  # the load after the visit falls with the demand
+        if not split_delivery:
+            projected = torch.addcmul(projected, demand[..., None], per_demand)
+        return Projection(
+            nodes=projected,
+            per_load=of_load,
+            per_demand=per_demand if split_delivery else None,
+            factors=factors(projected) if is_key else None,
+        )
+
+
+class PointerPolicy(nn.Module):
+    """LSTM decoder with additive attention over static and dynamic embeddings.
+
+    Args:
+        encoder: embeds all V nodes, the depot too.
+        embedding_dim: M, also the LSTM's size (paper: 128); must be the encoder's.
+        glimpses: 1, the paper's network; or 0, the released code's default.
+        dropout: on the LSTM's input, in training only (paper: 0.1).
+        tanh_clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it (paper: 0).
+        scale_demand: divide demands and loads by the capacity (paper: no).
+        init: `torch` or `glorot`, for everything but the encoder.
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+
+    Source: Nazari et al. (2018), section 3 and figure 2.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        embedding_dim: int = 128,
+        glimpses: int = 1,
+        dropout: float = 0.0,
+        tanh_clipping: float = 0.0,
+        scale_demand: bool = True,
+        init: str = "torch",
+    ) -> None:
+        super().__init__()
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim is {embedding_dim}; it must be at least 1")
+        if encoder.embedding_dim != embedding_dim:
+            raise ValueError(
+                f"the encoder's embedding_dim is {encoder.embedding_dim}, "
+                f"the policy's {embedding_dim}; they must be equal"
+            )
+        if glimpses not in (0, 1):
+            raise ValueError(f"glimpses is {glimpses}; allowed: 0, 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; it must be in [0, 1)")
+        if tanh_clipping < 0:
+            raise ValueError(f"tanh_clipping is {tanh_clipping}; it must not be negative")
+        self.init = check_scheme(init)
+        self.dropout = dropout
+        self.tanh_clipping = tanh_clipping
+        self.scale_demand = scale_demand
+        self.encoder = encoder
+        self.demand_embedding = nn.Linear(1, embedding_dim)
+        self.load_embedding = nn.Linear(1, embedding_dim)
+        self.lstm = nn.LSTM(embedding_dim, embedding_dim)
+        self.query = nn.Linear(embedding_dim, embedding_dim, bias=False)
+        self.pointer = NodeProjection(embedding_dim)
+        self.pointer_vector = nn.Linear(embedding_dim, 1, bias=False)
+        self.glimpse = NodeProjection(embedding_dim) if glimpses else None
+        self.glimpse_vector = nn.Linear(embedding_dim, 1, bias=False) if glimpses else None
+        self.values = NodeProjection(embedding_dim) if glimpses else None
+        self._kernels: EagerKernels | CompiledKernels = EagerKernels()
+
+    def initialise(self, seed: int) -> None:
+        """Set every parameter from `seed` and its name."""
+        self.encoder.initialise(seed, "encoder.")
+        for name, child in self.named_children():
+            if child is not self.encoder:
+                initialise_layers(child, self.init, seed, f"{name}.")
+
+    def compile_kernels(self) -> None:
+        """Fuse the attention scores with `torch.compile` from the next call on."""
+        self._kernels = CompiledKernels()
+
+    def dropout_mask(
+        self, num_instances: int, num_solutions: int, generator: torch.Generator
+    ) -> Tensor | None:
+        """(N, K, M) of 0 and 1 / (1 - dropout), on the CPU; None without dropout."""
+        if not (self.training and self.dropout):
+            return None
+        shape = (num_instances, num_solutions, self.lstm.input_size)
+        kept = torch.rand(shape, generator=generator) >= self.dropout
+        return kept.float().div_(1 - self.dropout)
+
+    def encode(self, instances: Instances) -> Encoding:
+        """Everything of the instances that no step changes."""
+        nodes = self.encoder(instances.coordinates())
+        scale = goods_scale(instances, self.scale_demand)
+        demand = instances.node_demand() * scale[:, None]
+
+        def project(part: NodeProjection, is_key: bool) -> Projection:
+            return part(
+                nodes,
+                demand,
+                self.demand_embedding,
+                self.load_embedding,
+                instances.split_delivery,
+                is_key,
+            )
+
+        drops = self.training and self.dropout > 0
+        return Encoding(
+            nodes=nodes,
+            gates=None if drops else self._input_gates(nodes),
+            scale=scale,
+            pointer=project(self.pointer, True),
+            glimpse=project(self.glimpse, True) if self.glimpse else None,
+            values=project(self.values, False) if self.values else None,
+        )
+
+    def start(
+        self, encoding: Encoding, num_solutions: int, dropout_mask: Tensor | None = None
+    ) -> DecoderState:
+        """The empty memory of K = `num_solutions` solutions per instance."""
+        n, _, m = encoding.nodes.shape
+        zeros = encoding.nodes.new_zeros(n, num_solutions, m)
+        return DecoderState(zeros, zeros, dropout_mask)
+
+    @torch.no_grad()
+    def step(
+        self, encoding: Encoding, decoder: DecoderState, state: State, legal: Tensor
+    ) -> tuple[Tensor, DecoderState]:
+        """Logits of the next node.
+
+        Args:
+            encoding: of N instances, detached.
+            decoder: the memory before this step.
+            state: where the vehicles stand.
+            legal: (N, K, V) bool, true where a node may be chosen.
+
+        Returns:
+            (N, K, V) logits, minus infinity where not legal, and the memory after this step.
+        """
+        n, k = state.position.shape
+        size = self.lstm.hidden_size
+        gates = self._gates(encoding, state.position, decoder.dropout_mask)
+        gates = gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
+        hidden, cell = lstm_step(gates, decoder.cell.reshape(n * k, size))
+        hidden, cell = hidden.view(n, k, size), cell.view(n, k, size)
+        remaining = state.remaining if encoding.pointer.per_demand is not None else None
+        logits = self._logits(encoding, hidden, state.load, remaining, legal)
+        return logits, DecoderState(hidden, cell, decoder.dropout_mask)
+
+    def log_probs(
+        self,
+        encoding: Encoding,
+        instances: Instances,
+        actions: Tensor,
+        forced: int = 0,
+        dropout_mask: Tensor | None = None,
+    ) -> Replay:
+        """Log-probabilities of whole tours, all steps at once, with gradient.
+
+        Args:
+            encoding: of N instances, with gradient.
+            instances: the same N instances.
+            actions: (N, K, T) int64, legal tours padded with 0.
+            forced: how many first steps were imposed by the search and count 0.
+            dropout_mask: (N, K, M), the one the tours were made with.
+
+        Returns:
+            The replay.
+        """
+        n, k, steps = actions.shape
+        seen = trace(instances, actions)
+        visited = seen.position.permute(2, 0, 1)  # (T, N, K)
+        gates = self._gates(encoding, visited, dropout_mask)
+        hidden = lstm_sequence(gates.view(steps, n * k, -1), self.lstm.weight_hh_l0)
+        hidden = hidden.view(steps, n, k, -1).permute(1, 2, 0, 3).reshape(n, k * steps, -1)
+        logits = self._logits(
+            encoding,
+            hidden,
+            seen.load.view(n, k * steps),
+            None if seen.remaining is None else seen.remaining.flatten(1, 2),
+            seen.legal.view(n, k * steps, -1),
+        )
+        log_probs = logits.log_softmax(-1).view(n, k, steps, -1)
+        counts = seen.open.clone()
+        counts[..., :forced] = False
+        chosen = log_probs.gather(-1, actions[..., None])[..., 0]
+        with torch.no_grad():
+            entropy = -(log_probs.exp() * log_probs.masked_fill(~seen.legal, 0.0)).sum(-1)
+        return Replay(chosen * counts, entropy * counts)
+
+    def _input_gates(self, inputs: Tensor) -> Tensor:
+        bias = self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0
+        return linear(inputs, self.lstm.weight_ih_l0, bias)
+
+    def _gates(self, encoding: Encoding, position: Tensor, dropout_mask: Tensor | None) -> Tensor:
+        """The inputs' share of the gates at (..., N, K) positions: (... N K, 4H)."""
+        table = encoding.nodes if encoding.gates is None else encoding.gates
+        n, v, width = table.shape
+        rows = position + torch.arange(0, n * v, v, device=position.device)[:, None]
+        found = table.reshape(n * v, width).index_select(0, rows.reshape(-1))
+        if encoding.gates is not None:
+            return found
+        found = found.view(*position.shape, width)
+        if dropout_mask is not None:
+            found = found * dropout_mask
+        return self._input_gates(found.reshape(-1, width))
+
+    def _logits(
+        self,
+        encoding: Encoding,
+        hidden: Tensor,
+        load: Tensor,
+        remaining: Tensor | None,
+        legal: Tensor,
+    ) -> Tensor:
+        """Masked logits (N, Q, V) for hidden (N, Q, H), load (N, Q), remaining (N, Q, V)."""
+        load = (load * encoding.scale[:, None])[..., None]  # (N, Q, 1)
+        demand = None if remaining is None else remaining * encoding.scale[:, None, None]
+        query = self.query(hidden)
+        if encoding.glimpse is not None:
+            scores = self._scores(encoding.glimpse, self.glimpse_vector, query, load, demand)
+            weights = scores.masked_fill(~legal, -torch.inf).softmax(-1)
+            values = encoding.values
+            query = torch.addcmul(weights @ values.nodes, load, values.per_load)
+            if demand is not None:
+                query = query + (weights * demand).sum(-1, keepdim=True) * values.per_demand
+        scores = self._scores(encoding.pointer, self.pointer_vector, query, load, demand)
+        if self.tanh_clipping:
+            scores = self.tanh_clipping * scores.tanh()
+        return scores.masked_fill(~legal, -torch.inf)
+
+    def _scores(
+        self,
+        keys: Projection,
+        vector: nn.Linear,
+        query: Tensor,
+        load: Tensor,
+        demand: Tensor | None,
+    ) -> Tensor:
+        return additive_scores(
+            self._kernels,
+            keys.nodes,
+            keys.factors,
+            torch.addcmul(query, load, keys.per_load),
+            vector.weight[0],
+            demand,
+            keys.per_demand,
+        )

@@ -1,0 +1,86 @@
+"""Plays a policy until every tour is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vrp.policy.pointer import Encoding, PointerPolicy
+from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
+from vrp.problem.instances import Instances
+
+# Asking whether all tours are closed waits for the device, so it is done every few steps.
+_CHECK_EVERY = 4
+
+Select = Callable[[Tensor, int], Tensor]
+
+
+def greedy_choice(logits: Tensor, _: int) -> Tensor:
+    """The likeliest node of (N, K, V) logits: (N, K) int64."""
+    return logits.argmax(-1)
+
+
+def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
+    """A choice that samples by one uniform number per trajectory and step.
+
+    Args:
+        uniforms: (T, N, K) float32 in [0, 1), at least `max_steps` of them.
+        temperature: divides the logits.
+    """
+    # Kept a little under 1 so that rounding never reaches past the last legal node.
+    uniforms = uniforms * (1 - 2**-22)
+
+    def choose(logits: Tensor, t: int) -> Tensor:
+        cumulated = (logits / temperature).softmax(-1).cumsum(-1)
+        threshold = uniforms[t] * cumulated[..., -1]
+        return (cumulated <= threshold[..., None]).sum(-1)
+
+    return choose
+
+
+@torch.no_grad()
+def rollout(
+    policy: PointerPolicy,
+    instances: Instances,
+    encoding: Encoding,
+    num_solutions: int,
+    choose: Select,
+    dropout_mask: Tensor | None = None,
+) -> Tensor:
+    """K = `num_solutions` tours of each instance, chosen step by step.
+
+    Args:
+        policy: gives the logits.
+        instances: N problems.
+        encoding: of the same instances, detached.
+        num_solutions: K.
+        choose: maps logits (N, K, V) and the step's number to nodes (N, K).
+        dropout_mask: (N, K, M) or None.
+
+    Returns:
+        (N, K, T) int64 actions, padded with 0; T is the longest tour's number of steps.
+
+    Raises:
+        RuntimeError: if a tour is still open after the number of steps that no legal tour
+            exceeds.
+    """
+    state = reset(instances, num_solutions)
+    decoder = policy.start(encoding, num_solutions, dropout_mask)
+    most = max_steps(instances)
+    actions = []
+    for t in range(most):
+        logits, decoder = policy.step(encoding, decoder, state, legal_mask(instances, state))
+        action = choose(logits, t)
+        state = step(instances, state, action)
+        actions.append(action)
+        if t > instances.num_customers and t % _CHECK_EVERY == 0 and finished(state).all():
+            break
+    else:
+        if not finished(state).all():
+            raise RuntimeError(f"a tour is not closed after {most} steps, more than any can need")
+    tours = torch.stack(actions, -1)
+    # A closed tour waits at the depot: all but one of the last zeros are padding.
+    needed = int((tours != 0).any(0).any(0).nonzero().max()) + 2
+    return tours[..., :needed]
