@@ -1,8 +1,9 @@
-"""Plays a policy until every tour is closed."""
+"""Plays a policy until every tour is closed, and the two searches that do just that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,9 +11,11 @@ from torch import Tensor
 from vrp.policy.pointer import Encoding, PointerPolicy
 from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
+from vrp.search.solution import Solution, join, shortest
 
 # Asking whether all tours are closed waits for the device, so it is done every few steps.
 _CHECK_EVERY = 4
+_SAMPLES_AT_ONCE = 16
 
 Select = Callable[[Tensor, int], Tensor]
 
@@ -84,3 +87,71 @@ def rollout(
     # A closed tour waits at the depot: all but one of the last zeros are padding.
     needed = int((tours != 0).any(0).any(0).nonzero().max()) + 2
     return tours[..., :needed]
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The likeliest node at every step."""
+
+    def __str__(self) -> str:
+        return "greedy"
+
+    @torch.no_grad()
+    def __call__(
+        self, policy: PointerPolicy, instances: Instances, generator: torch.Generator
+    ) -> Solution:
+        """Solve N instances; `generator` is not used."""
+        encoding = policy.encode(instances).detach()
+        return shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The shortest of several sampled tours.
+
+    More samples from an equal generator repeat the fewer and add to them, so the cost never
+    rises with `samples`.
+
+    Args:
+        samples: tours per instance, at least 1.
+        temperature: divides the logits, above 0; below 1 keeps closer to greedy.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    samples: int
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; it must be at least 1")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be above 0")
+
+    def __str__(self) -> str:
+        return f"sampling(samples={self.samples}, temperature={self.temperature:g})"
+
+    @torch.no_grad()
+    def __call__(
+        self, policy: PointerPolicy, instances: Instances, generator: torch.Generator
+    ) -> Solution:
+        """Solve N instances with uniform numbers from `generator`, a CPU generator."""
+        encoding = policy.encode(instances).detach()
+        n, most = len(instances), max_steps(instances)
+        best: Solution | None = None
+        for first in range(0, self.samples, _SAMPLES_AT_ONCE):
+            count = min(_SAMPLES_AT_ONCE, self.samples - first)
+            uniforms = torch.rand(count, most, n, generator=generator).permute(1, 2, 0)
+            choose = sampled_choice(uniforms.to(instances.device), self.temperature)
+            found = shortest(instances, rollout(policy, instances, encoding, count, choose))
+            best = found if best is None else _shorter(best, found)
+        return best
+
+
+def _shorter(first: Solution, second: Solution) -> Solution:
+    """The shorter of two solutions of each instance, the first where they are equal."""
+    both = join([first, second])
+    n = len(first.cost)
+    row = torch.arange(n) + n * (second.cost < first.cost)
+    return Solution(both.actions[row], both.cost[row])

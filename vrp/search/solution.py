@@ -1,0 +1,51 @@
+"""The best tour found for each instance, measured and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrp.problem.instances import Instances
+from vrp.problem.tours import check_tours, tour_length
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One legal tour for each of N instances.
+
+    Attributes:
+        actions: (N, T) int64 on the CPU, nodes in visiting order; 0 is the depot and the padding.
+        cost: (N,) float64 on the CPU, in the unit of the coordinates.
+    """
+
+    actions: Tensor
+    cost: Tensor
+
+
+def shortest(instances: Instances, actions: Tensor) -> Solution:
+    """The shortest of K tours of each instance, its legality checked by the judge.
+
+    Args:
+        instances: N problems.
+        actions: (N, K, T) int64, complete tours padded with 0.
+
+    Raises:
+        ValueError: if a chosen tour is not legal.
+    """
+    cost, best = tour_length(instances, actions).min(1)
+    rows = torch.arange(len(instances), device=actions.device)
+    chosen = actions[rows, best]
+    check_tours(instances, chosen[:, None])
+    return Solution(chosen.cpu(), cost.cpu())
+
+
+def join(solutions: list[Solution]) -> Solution:
+    """The solutions of several batches as one, padded to the longest tour."""
+    longest = max(part.actions.shape[1] for part in solutions)
+    padded = [
+        torch.nn.functional.pad(part.actions, (0, longest - part.actions.shape[1]))
+        for part in solutions
+    ]
+    return Solution(torch.cat(padded), torch.cat([part.cost for part in solutions]))
