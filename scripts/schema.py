@@ -1,0 +1,104 @@
+"""The keys of `train.py` and `scripts/evaluate.py`: names, types, ranges. Values are in configs/.
+
+A section with a package is a class of that package; the class's signature is its schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+MAX_SEED = 2**63 - 1
+
+
+def limits(**metadata: float) -> Any:
+    """A number in a range: `min`, `max`, or `above` for an open end. Null passes where allowed."""
+    return field(metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """When and on what training is validated.
+
+    Attributes:
+        every: instances between two validations.
+        limit: instances of the set that are solved.
+        set: a standard set's name; `auto` takes the one of the problem's size.
+    """
+
+    every: int = limits(min=1)
+    limit: int = limits(min=1)
+    set: str = field()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Keys of `train.py`.
+
+    Attributes:
+        name: of the run; its folder is outputs/NAME.
+        device: `auto` is cuda where there is one.
+        threads: of the CPU; null leaves PyTorch's choice.
+        compile: `auto` compiles where it pays.
+        batch_size: instances per step, over all processes.
+        num_rollouts: solutions per instance, K.
+        learning_rate_decay: `linear` falls to zero at `max_instances`.
+        grad_clip: largest gradient norm; null does not clip.
+        grad_clip_kind: one norm for all parameters, or each parameter its own.
+        max_instances: instances to train on in all.
+        max_time: seconds after which training stops; null for no limit.
+        checkpoint_every: instances between two writings of last.pt.
+        resume: run folder to continue in.
+        progress: whether to show a progress bar.
+    """
+
+    name: str
+    problem: dict = field(metadata={"package": "vrp.problem"})
+    encoder: dict = field(metadata={"package": "vrp.policy.encoders"})
+    policy: dict = field(metadata={"package": "vrp.policy"})
+    baseline: dict = field(metadata={"package": "vrp.training.baselines"})
+    seed: int = limits(min=0, max=MAX_SEED)
+    device: Literal["auto", "cpu", "cuda"] = field()
+    threads: int | None = limits(min=1)
+    compile: Literal["auto", "on", "off"] = field()
+    batch_size: int = limits(min=1)
+    num_rollouts: int = limits(min=1)
+    embedding_dim: int = limits(min=1)
+    learning_rate: float = limits(above=0)
+    learning_rate_decay: Literal["linear", "none"] = field()
+    grad_clip: float | None = limits(above=0)
+    grad_clip_kind: Literal["global", "per_variable"] = field()
+    max_instances: int = limits(min=0)
+    max_time: float | None = limits(above=0)
+    validation: Validation = field()
+    checkpoint_every: int = limits(min=1)
+    resume: str | None = field()
+    progress: bool = field()
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Keys of `scripts/evaluate.py`.
+
+    Attributes:
+        checkpoint: file, run folder or released name.
+        data: standard set or file.
+        decode: the search.
+        limit: number of instances; null for all.
+        output: folder for the results; null for outputs/evaluate/NAME.
+        batch_size: instances solved at once.
+        capacity: for files that hold demands as fractions.
+        split_delivery: null keeps what the checkpoint was trained with.
+    """
+
+    checkpoint: str
+    data: str
+    decode: dict = field(metadata={"package": "vrp.search"})
+    limit: int | None = limits(min=1)
+    output: str | None = field()
+    seed: int = limits(min=0, max=MAX_SEED)
+    device: Literal["auto", "cpu", "cuda"] = field()
+    threads: int | None = limits(min=1)
+    batch_size: int = limits(min=1)
+    capacity: int | None = limits(min=1)
+    split_delivery: bool | None = field()
