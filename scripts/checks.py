@@ -10,12 +10,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from omegaconf import DictConfig, OmegaConf
+
 from scripts.signatures import exported, signature_of
 
 MISSING = "???"  # as OmegaConf writes it
 WORDS = {
     int: "an integer",
-    float: "a number",
+    float: "a finite number",
     bool: "true or false",
     str: "text",
     types.NoneType: "null",
@@ -174,10 +176,24 @@ def _target(key: str, package: str, values: Any, root: Path, allow_missing: bool
         if argument in signature and signature[argument] is None:
             raise UsageError(f"{key}.{argument}: set by the program, not by a config")
         if argument not in signature:
-            takes = choices(argument, configurable) if configurable else "it takes no keys"
+            takes = choices(argument, configurable) if configurable else "it takes none"
+            elsewhere = _options_with(key, argument, root)
+            if elsewhere and not nearest(argument, configurable):
+                takes = f"{takes}; known to {', '.join(elsewhere)}"
             raise UsageError(f"{key}.{argument}: unknown key of {name}; {takes}")
         checked[argument] = check_value(f"{key}.{argument}", value, signature[argument])
     return checked
+
+
+def _options_with(group: str, argument: str, root: Path) -> list[str]:
+    """Options of a config group whose class takes `argument`, as they are typed."""
+    found = []
+    for file in sorted((root / "configs" / group).glob("*.yaml")):
+        config = OmegaConf.load(file)
+        target = config.get("_target_") if isinstance(config, DictConfig) else None
+        if (signature_of(root, str(target)) or {}).get(argument):
+            found.append(f"{group}={file.stem}")
+    return found
 
 
 def check_value(key: str, value: Any, kind: Any) -> Any:
@@ -197,7 +213,8 @@ def check_value(key: str, value: Any, kind: Any) -> Any:
     if literals and isinstance(value, str):
         literals += ["null"] if types.NoneType in options else []
         raise UsageError(f"{key}: {value!r} is not possible; {choices(value, literals)}")
-    raise UsageError(f"{key}: expected {_words(options)}, got {value!r}")
+    shown = "null" if value is None else repr(value)
+    raise UsageError(f"{key}: expected {_words(options)}, got {shown}")
 
 
 def _convert(key: str, value: Any, kind: Any) -> tuple[bool, Any]:

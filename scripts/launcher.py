@@ -224,8 +224,8 @@ class _Composer:
         if selection not in self.composed:
             try:
                 composed = hydra.compose(self.config_name, [*selection], return_hydra_config=True)
-            except Exception as error:
-                raise UsageError(_one_line(error)) from error
+            except Exception as error:  # the lines after the first are advice that holds no more
+                raise UsageError(str(error).partition("\n")[0]) from error
             self.composed[selection] = composed
         return self.composed[selection]
 
@@ -270,7 +270,8 @@ def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: 
     except UNUSABLE as error:
         if owned and not _holds_run(folder) and folder != Path.cwd():
             shutil.rmtree(folder)
-        return _report(_one_line(error), 2, debug)
+        hint = "" if isinstance(error, SPEAKING) else " (--debug shows the traceback)"
+        return _report(_one_line(error) + hint, 2, debug)
     except Exception as error:
         return _report(f"{_one_line(error)} ({_keep_traceback()})", 1, debug)
     try:

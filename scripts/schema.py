@@ -42,7 +42,8 @@ class TrainConfig:
         compile: `auto` compiles where it pays.
         batch_size: instances per step, over all processes.
         num_rollouts: solutions per instance, K.
-        learning_rate_decay: `linear` falls to zero at `max_instances`.
+        learning_rate_decay: `linear` falls to zero at `decay_instances`.
+        decay_instances: training instances at which a decaying learning rate is zero.
         grad_clip: largest gradient norm; null does not clip.
         grad_clip_kind: one norm for all parameters, or each parameter its own.
         max_instances: instances to train on in all.
@@ -66,9 +67,10 @@ class TrainConfig:
     embedding_dim: int = limits(min=1)
     learning_rate: float = limits(above=0)
     learning_rate_decay: Literal["linear", "none"] = field()
+    decay_instances: int = limits(min=1)
     grad_clip: float | None = limits(above=0)
     grad_clip_kind: Literal["global", "per_variable"] = field()
-    max_instances: int = limits(min=0)
+    max_instances: int = limits(min=1)
     max_time: float | None = limits(above=0)
     validation: Validation = field()
     checkpoint_every: int = limits(min=1)

@@ -32,7 +32,10 @@ def signature_of(root: Path, target: str) -> dict[str, Any] | None:
 
 
 def exported(root: Path, package: str) -> list[str]:
-    """Classes that `package` offers: those of ours in its `__all__`, else its public ones."""
+    """Classes that `package` offers: those in its `__all__`, else its public ones.
+
+    Classes of others and interfaces are left out.
+    """
     source = _source(root, package)
     if source is None:
         return []
@@ -44,8 +47,16 @@ def exported(root: Path, package: str) -> list[str]:
     return [
         name
         for name in names
-        if not name.startswith("_") and signature_of(root, f"{package}.{name}") is not None
+        if not name.startswith("_") and _is_working_class(root, package, name)
     ]
+
+
+def _is_working_class(root: Path, package: str, name: str) -> bool:
+    found = _look_up(root, package, name)
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return False
+    bases = {ast.unparse(base).rpartition(".")[2] for base in found[1].bases}
+    return not bases & {"ABC", "Protocol"}
 
 
 @cache

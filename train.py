@@ -1,0 +1,40 @@
+"""Train a policy: `python train.py encoder=conv1d`. See README.md, or `python train.py --help`."""
+
+import time
+
+STARTED = time.perf_counter()
+
+from collections.abc import Callable  # noqa: E402
+from functools import partial  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from scripts.launcher import Job, launch  # noqa: E402
+from scripts.schema import TrainConfig  # noqa: E402
+
+if TYPE_CHECKING:
+    from vrp.training.trainer import Trainer
+
+
+def prepare(job: Job) -> Callable[[], int]:
+    """Build all that the config names; the work itself comes later."""
+    from vrp.training.device import choose_device
+    from vrp.training.memory import keep_freed_memory
+    from vrp.training.resume import resumed_config
+    from vrp.training.trainer import Trainer
+
+    keep_freed_memory()
+    config, checkpoint = resumed_config(job.config, job.run_folder, job.overridden)
+    device = choose_device(config["device"], config["threads"])
+    trainer = Trainer(config, job.run_folder, device, STARTED, checkpoint)
+    return partial(work, trainer)
+
+
+def work(trainer: "Trainer") -> int:
+    """Train, and say what to do next."""
+    code = trainer.run()
+    trainer.print_next_steps()
+    return code
+
+
+if __name__ == "__main__":
+    launch(prepare, TrainConfig, "config")

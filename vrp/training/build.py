@@ -1,0 +1,58 @@
+"""From a plain config to objects. Only classes on the package's own lists are ever built."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from vrp import policy as policies
+from vrp import problem as problems
+from vrp import search as searches
+from vrp.policy import PointerPolicy, encoders
+from vrp.problem import UniformGenerator
+from vrp.training import baselines
+from vrp.training.baselines import Baseline
+
+
+def build(section: dict, package: ModuleType, **parts: object) -> object:
+    """The object that a config section describes.
+
+    Args:
+        section: `_target_`, a class that `package` exports by its full name, and its arguments.
+        package: where the class must come from.
+        parts: arguments that are objects and so stand in no config.
+
+    Raises:
+        ValueError: for a class that is not exported, or an argument it does not take; names
+            both and what is allowed.
+    """
+    arguments = dict(section)
+    target = arguments.pop("_target_", None)
+    allowed = {f"{package.__name__}.{name}": name for name in package.__all__}
+    if target not in allowed:
+        raise ValueError(f"_target_ is {target!r}; allowed: {', '.join(sorted(allowed))}")
+    made = getattr(package, allowed[target])
+    try:
+        return made(**arguments, **parts)
+    except TypeError as error:
+        raise ValueError(f"{target}: {error}") from error
+
+
+def build_generator(config: dict) -> UniformGenerator:
+    """The generator of training instances."""
+    return build(config["problem"], problems)
+
+
+def build_policy(config: dict) -> PointerPolicy:
+    """The policy with its encoder, its parameters not yet set."""
+    encoder = build(config["encoder"], encoders)
+    return build(config["policy"], policies, encoder=encoder)
+
+
+def build_baseline(config: dict) -> Baseline:
+    """The baseline, its parameters not yet set."""
+    return build(config["baseline"], baselines)
+
+
+def build_search(section: dict) -> searches.Greedy | searches.Sampling | searches.Beam:
+    """The search that `decode=` names."""
+    return build(section, searches)

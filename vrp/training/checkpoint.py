@@ -1,0 +1,93 @@
+"""Plain tensors and plain types in one file that knows its own SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+_FORMAT = "vrp-rl checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a whole, unchanged checkpoint of this project."""
+
+
+def save_checkpoint(path: Path, content: dict, previous: Path | None = None) -> None:
+    """Write `content` to `path` so that an old or a new file stands there whatever happens.
+
+    Args:
+        path: written beside itself first, flushed, then renamed.
+        content: tensors and plain types only.
+        previous: where the file that stood at `path` is kept.
+
+    Raises:
+        OSError: if it cannot be written; the old file is then untouched.
+    """
+    payload = io.BytesIO()
+    torch.save(content, payload)
+    data = payload.getvalue()
+    record = {
+        "format": _FORMAT,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "payload": torch.frombuffer(bytearray(data), dtype=torch.uint8),
+    }
+    whole = io.BytesIO()
+    torch.save(record, whole)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(whole.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            link = previous.with_name(previous.name + ".tmp")
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            os.replace(link, previous)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load_checkpoint(path: Path) -> dict:
+    """The content of a checkpoint, tensors on the CPU; nothing in the file is ever executed.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is empty, truncated, changed, or something else; names the file.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty")
+    record = _read(path, path)
+    if not (isinstance(record, dict) and record.get("format") == _FORMAT):
+        raise CheckpointError(f"{path} is not a checkpoint of this project")
+    data = record["payload"].numpy().tobytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
+    return _read(io.BytesIO(data), path)
+
+
+def _read(source: Path | io.BytesIO, path: Path) -> object:
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no checkpoint at {path}") from None
+    except pickle.UnpicklingError as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{path} is refused, it holds more than plain data: {first}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint") from error

@@ -1,0 +1,25 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose_device(name: str, threads: int | None = None) -> torch.device:
+    """The device called `name`; `auto` is cuda where there is one, else cpu.
+
+    Args:
+        name: auto, cpu or cuda.
+        threads: of the CPU; None leaves PyTorch's choice.
+
+    Raises:
+        ValueError: for another name, or for cuda where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but PyTorch finds no CUDA device here; use device=cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")

@@ -1,0 +1,106 @@
+"""One step of learning as one ordinary forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vrp.policy.pointer import PointerPolicy
+from vrp.problem.environment import max_steps
+from vrp.problem.instances import Instances
+from vrp.problem.tours import tour_length
+from vrp.search.rollout import rollout, sampled_choice
+from vrp.training.baselines import Baseline
+from vrp.training.reinforce import advantage, reinforce_loss
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one forward pass found.
+
+    Attributes:
+        loss: () with gradient, of policy and baseline together.
+        cost: (N, K) float32 of the sampled tours.
+        advantages: (N, K).
+        entropy: () mean over the open steps, in nats.
+        baseline_loss: ().
+    """
+
+    loss: Tensor
+    cost: Tensor
+    advantages: Tensor
+    entropy: Tensor
+    baseline_loss: Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one step.
+
+    Attributes:
+        uniforms: (T, N, K) float32 in [0, 1), T = `max_steps`, that choose the actions.
+        dropout_mask: (N, K, M), or None.
+    """
+
+    uniforms: Tensor
+    dropout_mask: Tensor | None
+
+    def to(self, device: torch.device) -> Draws:
+        """The same numbers on `device`."""
+        mask = self.dropout_mask
+        return Draws(self.uniforms.to(device), None if mask is None else mask.to(device))
+
+
+class Learner(nn.Module):
+    """Encodes with gradient, plays without, replays with gradient.
+
+    Args:
+        policy: learns to act.
+        baseline: learns, or knows, what to expect.
+        num_rollouts: K solutions per instance.
+
+    Raises:
+        ValueError: if the baseline cannot work with that K.
+    """
+
+    def __init__(self, policy: PointerPolicy, baseline: Baseline, num_rollouts: int) -> None:
+        super().__init__()
+        baseline.check_rollouts(num_rollouts)
+        self.policy = policy
+        self.baseline = baseline
+        self.num_rollouts = num_rollouts
+
+    def draw(self, instances: Instances, generator: torch.Generator) -> Draws:
+        """The random numbers for one pass over CPU `instances`, from a CPU generator."""
+        n, k = len(instances), self.num_rollouts
+        uniforms = torch.rand(max_steps(instances), n, k, generator=generator)
+        return Draws(uniforms, self.policy.dropout_mask(n, k, generator))
+
+    def forward(self, instances: Instances, draws: Draws) -> Learned:
+        """Sample K tours of each instance and weigh their log-probabilities."""
+        encoding = self.policy.encode(instances)
+        fixed = encoding.detach()
+        actions = rollout(
+            self.policy,
+            instances,
+            fixed,
+            self.num_rollouts,
+            sampled_choice(draws.uniforms),
+            draws.dropout_mask,
+        )
+        cost = tour_length(instances, actions).float()
+        expected, baseline_loss = self.baseline(self.policy, fixed, instances, cost)
+        advantages = advantage(cost, expected)
+        replay = self.policy.log_probs(
+            encoding, instances, actions, dropout_mask=draws.dropout_mask
+        )
+        log_prob = replay.log_prob.sum(-1)
+        return Learned(
+            loss=reinforce_loss(advantages, log_prob) + baseline_loss,
+            cost=cost,
+            advantages=advantages,
+            entropy=replay.entropy.sum() / (replay.entropy != 0).sum().clamp(min=1),
+            baseline_loss=baseline_loss.detach(),
+        )

@@ -1,0 +1,147 @@
+"""What a run leaves to be looked at: metrics.csv, TensorBoard events, a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+from tqdm import tqdm
+
+from vrp.training.event_files import cut_event_files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of metrics.csv.
+
+    Attributes:
+        step: training steps so far.
+        instances: training instances so far.
+        seconds: wall-clock since the start of the process, earlier pieces added.
+        train_seconds: the part of it spent in training steps, without compilation.
+        train_cost: mean cost of the sampled tours since the last row; None if there were none.
+        val_cost: mean greedy cost on the validation set; None where it was not measured.
+        val_gap: percent above the reference; None without one.
+    """
+
+    step: int
+    instances: int
+    seconds: float
+    train_seconds: float
+    train_cost: float | None
+    val_cost: float | None
+    val_gap: float | None
+
+
+class RunLogger:
+    """Writes into one run folder, from `step` on: later traces of an earlier piece are cut.
+
+    Args:
+        folder: of the run.
+        step: where the run starts or resumes.
+        instances: training instances so far.
+        total: training instances in all, for the bar.
+        progress: whether to show a bar, on a terminal.
+    """
+
+    def __init__(self, folder: Path, step: int, instances: int, total: int, progress: bool) -> None:
+        self._csv = folder / "metrics.csv"
+        if step:
+            cut_event_files(folder, step)
+            self._cut_csv(step)
+        else:
+            for path in folder.glob("events.out.tfevents.*"):
+                path.unlink()
+            self._write_csv([[field.name for field in fields(Row)]])
+        self._writer = SummaryWriter(folder, flush_secs=10)
+        self._bar = tqdm(
+            total=total,
+            initial=instances,
+            unit="inst",
+            unit_scale=True,
+            dynamic_ncols=True,
+            smoothing=0.1,
+            disable=None if progress else True,
+        )
+        self._shown = {"cost": "-"}
+
+    def row(self, row: Row) -> None:
+        """Add a line to metrics.csv, and say it where there is no bar."""
+        values = ["" if v is None else f"{v:.6g}" if isinstance(v, float) else v
+                  for v in asdict(row).values()]  # fmt: skip
+        with open(self._csv, "a", newline="") as file:
+            csv.writer(file).writerow(values)
+        if row.val_cost is not None:
+            self._shown["val"] = f"{row.val_cost:.3f}"
+            if row.val_gap is not None:
+                self._shown["gap"] = f"{row.val_gap:.2f}%"
+        if self._bar.disable and row.val_cost is not None:
+            gap = "" if row.val_gap is None else f"  gap {row.val_gap:.2f} %"
+            train = "" if row.train_cost is None else f"  train {row.train_cost:.4f}"
+            self.say(
+                f"step {row.step:>7}  instances {row.instances:>9}  {row.seconds:7.0f} s"
+                f"{train}  val {row.val_cost:.4f}{gap}"
+            )
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """TensorBoard scalars at a step."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def figure(self, name: str, figure: Figure, step: int) -> None:
+        """A TensorBoard picture at a step."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=80)
+        buffer.seek(0)
+        import matplotlib.image
+        import numpy as np
+
+        pixels = matplotlib.image.imread(buffer)[..., :3]
+        self._writer.add_image(name, np.ascontiguousarray(pixels), step, dataformats="HWC")
+
+    def hyperparameters(self, values: dict, metrics: list[str]) -> None:
+        """The run's settings, so that the HPARAMS tab compares runs by `metrics`."""
+        plain = {
+            key: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for key, value in values.items()
+        }
+        for summary in hparams(plain, dict.fromkeys(metrics, 0)):
+            self._writer.file_writer.add_summary(summary, 0)
+
+    def advance(self, instances: int, cost: float) -> None:
+        """Move the bar by the instances of one step."""
+        self._shown["cost"] = f"{cost:.3f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update(instances)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        tqdm.write(text)
+
+    def close(self) -> None:
+        """Flush and close all."""
+        self._bar.close()
+        self._writer.close()
+
+    def _cut_csv(self, step: int) -> None:
+        with open(self._csv, newline="") as file:
+            lines = list(csv.reader(file))
+        width = len(lines[0])
+        self._write_csv(
+            [lines[0], *(x for x in lines[1:] if len(x) == width and int(x[0]) <= step)]
+        )
+
+    def _write_csv(self, lines: list[list[str]]) -> None:
+        temporary = self._csv.with_name("metrics.csv.tmp")
+        with open(temporary, "w", newline="") as file:
+            csv.writer(file).writerows(lines)
+        os.replace(temporary, self._csv)

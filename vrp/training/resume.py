@@ -1,0 +1,79 @@
+"""Going on where a run stopped."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from vrp.training.checkpoint import CheckpointError, load_checkpoint
+
+# A resumed run may differ in when it stops, what it shows and where it computes; nothing else.
+_MAY_DIFFER = {
+    "max_instances",
+    "max_time",
+    "progress",
+    "checkpoint_every",
+    "device",
+    "threads",
+    "compile",
+}
+
+
+def resumed_config(
+    config: dict, folder: Path, overridden: tuple[str, ...]
+) -> tuple[dict, dict | None]:
+    """The config to train with, and the checkpoint to go on from.
+
+    Args:
+        config: of the command line.
+        folder: of the run.
+        overridden: dotted keys that the user gave on the command line.
+
+    Returns:
+        `config` and None for a new run; for `resume=...` the checkpoint's config with what may
+        differ taken from the command line, and the checkpoint.
+
+    Raises:
+        ValueError: if the user gave a key that may not differ another value; names both.
+        FileNotFoundError: if the folder holds no checkpoint.
+        CheckpointError: if neither last.pt nor previous.pt can be read.
+    """
+    if config["resume"] is None:
+        return config, None
+    checkpoint = _load_last(folder)
+    stored = dict(checkpoint["config"])
+    for key in overridden:
+        here, there = _lookup(config, key), _lookup(stored, key)
+        if key not in _MAY_DIFFER and here != there:
+            raise ValueError(
+                f"{key} is {here} here and {there} in the run to resume; only "
+                f"{', '.join(sorted(_MAY_DIFFER))} may differ"
+            )
+    merged = stored | {key: config[key] for key in overridden if key in _MAY_DIFFER}
+    merged["resume"] = config["resume"]
+    horizon = merged["decay_instances"]
+    if merged["learning_rate_decay"] == "linear" and merged["max_instances"] > horizon:
+        raise ValueError(
+            f"max_instances is {merged['max_instances']}, but the learning rate of this run "
+            f"reaches zero at {horizon} instances (decay_instances)"
+        )
+    return merged, checkpoint
+
+
+def _load_last(folder: Path) -> dict:
+    last, previous = folder / "last.pt", folder / "previous.pt"
+    try:
+        return load_checkpoint(last)
+    except (CheckpointError, FileNotFoundError) as error:
+        if not previous.exists():
+            raise
+        content = load_checkpoint(previous)
+        print(f"{error}; going on from {previous}", file=sys.stderr)
+        return content
+
+
+def _lookup(config: dict, key: str) -> object:
+    found: object = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,343 @@
+"""The training loop; the only module here that knows all the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vrp.policy.initialisation import named_generator
+from vrp.problem.datasets import STANDARD_SETS
+from vrp.training.build import build_baseline, build_generator, build_policy
+from vrp.training.checkpoint import save_checkpoint
+from vrp.training.compilation import missing_for_compile
+from vrp.training.learner import Learned, Learner
+from vrp.training.logger import Row, RunLogger
+from vrp.training.signals import StopSignals
+from vrp.training.tour_figure import can_draw, draw_tours
+from vrp.training.validation import make_validation
+
+# Compilation waits until progress has been seen. A fixed step, so that resuming repeats it.
+_COMPILE_AT = 20
+_LOG_EVERY = 10  # steps between two TensorBoard scalars
+_DRAWN = 4  # validation instances in the tour figure
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: training steps done.
+        instances: training instances seen.
+        seconds: wall-clock of earlier pieces.
+        train_seconds: time in training steps, without compilation, of all pieces.
+        best_cost: lowest validation cost so far.
+        best_step: where that was.
+    """
+
+    step: int = 0
+    instances: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    best_cost: float = float("inf")
+    best_step: int = 0
+
+
+class Trainer:
+    """Trains what a config describes and leaves all in a run folder.
+
+    The numbers of step s come from generators made from (seed, purpose, rank, s) alone, so no
+    random state needs to be kept: a run that resumes at s goes on as if it had not stopped.
+
+    Args:
+        config: plain and complete, as `configs/config.yaml` composes it.
+        folder: of the run; exists.
+        device: where to train.
+        started: `time.perf_counter()` at the start of the process.
+        resumed: content of the checkpoint to go on from, or None.
+
+    Raises:
+        ValueError: for a setting out of range, before anything is written.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        folder: Path,
+        device: torch.device,
+        started: float,
+        resumed: dict | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.device = device
+        self.started = started
+        self.generator = build_generator(config)
+        self.learner = Learner(build_policy(config), build_baseline(config), config["num_rollouts"])
+        self.validation = make_validation(
+            self.generator, config["validation"]["set"], config["validation"]["limit"]
+        )
+        self.progress = Progress()
+        if resumed is None:
+            self.learner.policy.initialise(config["seed"])
+            self.learner.baseline.initialise(config["seed"])
+        self.learner.to(device)
+        parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=config["learning_rate"], fused=True)
+        if resumed is not None:
+            self.learner.policy.load_state_dict(resumed["policy"])
+            self.learner.baseline.load_state_dict(resumed["baseline"])
+            self.optimizer.load_state_dict(resumed["optimizer"])
+            self.progress = Progress(**resumed["progress"])
+        self._compiled = False
+        self._validated_at = -1
+        self._costs: list[float] = []
+
+    def run(self) -> int:
+        """Train until the instances, the time or the user say stop.
+
+        Returns:
+            The exit code: 0, or 130 or 143 after a signal.
+
+        Raises:
+            FloatingPointError: if the loss or a gradient is not finite; last.pt is then from
+                before.
+            OSError: if a checkpoint cannot be written; the one before is then still there.
+        """
+        progress, config = self.progress, self.config
+        self.log = RunLogger(
+            self.folder,
+            progress.step,
+            progress.instances,
+            config["max_instances"],
+            config["progress"],
+        )
+        try:
+            with StopSignals() as signals:
+                if progress.step == 0:
+                    self.log.hyperparameters(flatten(config), ["val/cost", "val/gap"])
+                    self._validate()
+                    self._save("last.pt")
+                while not (signals.received or self._is_done()):
+                    self._train_step()
+                    if self._passed(config["validation"]["every"]):
+                        self._validate()
+                    if self._passed(config["checkpoint_every"]):
+                        self._save("last.pt")
+                if not signals.received and not self._is_validated():
+                    self._validate()
+                elif signals.received:
+                    self._row(None, None)
+                self._save("last.pt")
+                self._summary()
+        finally:
+            self.log.close()
+        return signals.exit_code
+
+    def print_next_steps(self) -> None:
+        """What the user may want to type now."""
+        folder = os.path.relpath(self.folder)
+        name = self.validation.name
+        data = name.removesuffix("-val") if name in STANDARD_SETS else "FILE"
+        if self.progress.instances < self.config["max_instances"]:
+            print(f"to go on:      python train.py resume={folder}")
+        print(f"to look:       tensorboard --logdir {os.path.dirname(folder) or folder}")
+        print(f"to measure:    python scripts/evaluate.py checkpoint={folder} data={data}")
+        if (self.folder / "tours.png").exists():
+            print(f"tours:         {folder}/tours.png")
+
+    def elapsed(self) -> float:
+        """Seconds since the start of this process."""
+        return time.perf_counter() - self.started
+
+    def _is_done(self) -> bool:
+        limit = self.config["max_time"]
+        out_of_time = limit is not None and self.elapsed() >= limit
+        return out_of_time or self.progress.instances >= self.config["max_instances"]
+
+    def _passed(self, every: int) -> bool:
+        """Whether the last step reached or crossed a multiple of `every` instances."""
+        now = self.progress.instances
+        return now // every > (now - self.config["batch_size"]) // every
+
+    def _is_validated(self) -> bool:
+        return self.progress.step == self._validated_at
+
+    def _learning_rate(self) -> float:
+        """A function of the instances seen, never of time."""
+        rate = self.config["learning_rate"]
+        if self.config["learning_rate_decay"] == "none":
+            return rate
+        return rate * max(0.0, 1 - self.progress.instances / self.config["decay_instances"])
+
+    def _train_step(self) -> None:
+        begun = time.perf_counter()
+        progress, config = self.progress, self.config
+        compiles = self._maybe_compile()
+        self.learner.train()
+        seed, step = config["seed"], progress.step
+        instances = self.generator(
+            config["batch_size"], named_generator(seed, f"instances/0/{step}")
+        )
+        draws = self.learner.draw(instances, named_generator(seed, f"actions/0/{step}"))
+        learned = self.learner(instances.to(self.device), draws.to(self.device))
+        self.optimizer.zero_grad()
+        learned.loss.backward()
+        norm = self._clip_gradients()
+        if not torch.isfinite(learned.loss + norm):
+            raise FloatingPointError(
+                f"step {step + 1}: the loss is {learned.loss.item():g}, the gradient norm "
+                f"{norm.item():g}; stopped before the update, {self.folder / 'last.pt'} is from "
+                "before; a lower learning_rate may help"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        progress.step += 1
+        progress.instances += config["batch_size"]
+        cost = learned.cost.mean().item()
+        self._costs.append(cost)
+        took = time.perf_counter() - begun
+        if not compiles:
+            progress.train_seconds += took
+        self.log.advance(config["batch_size"], cost)
+        if progress.step % _LOG_EVERY == 0:
+            self._log_step(learned, norm, took)
+
+    def _clip_gradients(self) -> torch.Tensor:
+        """Clip as configured; the norm of all gradients before."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = self.config["grad_clip"]
+        norms = [p.grad.norm() for p in parameters if p.grad is not None]
+        total = torch.linalg.vector_norm(torch.stack(norms))
+        if limit is not None and self.config["grad_clip_kind"] == "global":
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
+        elif limit is not None:
+            for parameter in parameters:
+                torch.nn.utils.clip_grad_norm_([parameter], limit)
+        return total
+
+    def _maybe_compile(self) -> bool:
+        """Compile at the fixed step; whether this step's time holds compilation."""
+        wanted = self.config["compile"]
+        if wanted == "off" or self._compiled or self.progress.step < _COMPILE_AT:
+            return False
+        self._compiled = True
+        missing = missing_for_compile(self.device)
+        if missing:
+            self.log.say(f"not compiled: {missing}; training goes on without")
+            return False
+        self.learner.policy.compile_kernels()
+        return True
+
+    def _validate(self) -> None:
+        solution = self.validation(self.learner.policy, self.device)
+        cost, gap = solution.cost.mean().item(), self.validation.gap(solution)
+        step = self.progress.step
+        self._validated_at = step
+        self._row(cost, gap)
+        scalars = {"val/cost": cost} | ({} if gap is None else {"val/gap": gap})
+        self.log.scalars(step, scalars)
+        if can_draw():
+            few = slice(0, _DRAWN)
+            known = self.validation.reference_cost
+            figure = draw_tours(
+                self.validation.instances[few],
+                type(solution)(solution.actions[few], solution.cost[few]),
+                None if known is None else known[few].tolist(),
+            )
+            self.log.figure("val/tours", figure, step)
+            figure.savefig(self.folder / "tours.png", dpi=120)
+        if cost < self.progress.best_cost:
+            self.progress.best_cost, self.progress.best_step = cost, step
+            self._save("best.pt")
+
+    def _row(self, cost: float | None, gap: float | None) -> None:
+        progress = self.progress
+        mean = float(np.mean(self._costs)) if self._costs else None
+        self._costs = []
+        self.log.row(
+            Row(
+                step=progress.step,
+                instances=progress.instances,
+                seconds=progress.seconds + self.elapsed(),
+                train_seconds=progress.train_seconds,
+                train_cost=mean,
+                val_cost=cost,
+                val_gap=gap,
+            )
+        )
+
+    def _log_step(self, learned: Learned, norm: torch.Tensor, seconds: float) -> None:
+        self.log.scalars(
+            self.progress.step,
+            {
+                "train/cost": learned.cost.mean().item(),
+                "train/advantage_std": learned.advantages.std().item(),
+                "train/entropy": learned.entropy.item(),
+                "train/baseline_loss": learned.baseline_loss.item(),
+                "train/gradient_norm": norm.item(),
+                "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+                "speed/instances_per_second": self.config["batch_size"] / seconds,
+            },
+        )
+
+    def _save(self, name: str) -> None:
+        progress = Progress(**vars(self.progress))
+        progress.seconds += self.elapsed()
+        content = {
+            "config": self.config,
+            "progress": vars(progress),
+            "policy": self.learner.policy.state_dict(),
+            "baseline": self.learner.baseline.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "versions": versions(),
+        }
+        previous = self.folder / "previous.pt" if name == "last.pt" else None
+        save_checkpoint(self.folder / name, content, previous)
+
+    def _summary(self) -> None:
+        progress = self.progress
+        content = {
+            "instances": progress.instances,
+            "steps": progress.step,
+            "seconds": progress.seconds + self.elapsed(),
+            "train_seconds": progress.train_seconds,
+            "best_val_cost": progress.best_cost,
+            "best_step": progress.best_step,
+            "validation": self.validation.name,
+            "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
+            "device": str(self.device),
+            "versions": versions(),
+        }
+        (self.folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def versions() -> dict[str, str | int]:
+    """What the numbers of a run depend on beside its config."""
+    return {
+        "vrp-rl": version("vrp-rl"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def flatten(config: dict, prefix: str = "") -> dict:
+    """A nested config as one level of dotted keys."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

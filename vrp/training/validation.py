@@ -1,0 +1,77 @@
+"""The fixed instances that training is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from vrp.policy import PointerPolicy
+from vrp.policy.initialisation import named_generator
+from vrp.problem import Instances, UniformGenerator
+from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
+from vrp.search import Greedy, Solution
+from vrp.search.solution import join
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Instances, and near-optimal costs of the first of them where they are known.
+
+    Attributes:
+        name: of the standard set, or what was generated.
+        instances: N problems on the CPU.
+        reference_cost: (n,) float64, or None.
+    """
+
+    name: str
+    instances: Instances
+    reference_cost: np.ndarray | None
+
+    def __call__(self, policy: PointerPolicy, device: torch.device) -> Solution:
+        """Greedy tours of all instances; draws no random number and leaves the policy as it is."""
+        was_training = policy.training
+        policy.eval()
+        parts = [
+            Greedy()(policy, self.instances[start : start + _BATCH].to(device), torch.Generator())
+            for start in range(0, len(self.instances), _BATCH)
+        ]
+        policy.train(was_training)
+        return join(parts)
+
+    def gap(self, solution: Solution) -> float | None:
+        """Percent above the reference, over the instances that have one."""
+        if self.reference_cost is None:
+            return None
+        percent, _ = gap_percent(solution.cost.numpy(), self.reference_cost)
+        return percent
+
+
+def make_validation(generator: UniformGenerator, name: str, limit: int) -> Validation:
+    """The validation set of a run.
+
+    Args:
+        generator: of the training instances.
+        name: a standard set; or `auto`, the validation twin of the problem's size where it is
+            one of the paper's, else `limit` instances of the generator itself, the same for
+            every seed.
+        limit: instances.
+
+    Raises:
+        ValueError: for an unknown name or a limit out of range.
+    """
+    size = generator.num_customers
+    standard = UniformGenerator(
+        size, CAPACITY.get(size, generator.capacity), split_delivery=generator.split_delivery
+    )
+    if name == "auto":
+        if generator != standard or size not in CAPACITY:
+            instances = generator(limit, named_generator(0, "validation"))
+            return Validation("generated", instances, None)
+        name = f"kool{size}-val"
+    instances = replace(standard_set(name, limit), split_delivery=generator.split_delivery)
+    known = None if generator.split_delivery else reference(name)
+    return Validation(name, instances, None if known is None else known.cost)
