@@ -138,7 +138,7 @@ def _section(
 
 
 def _unknown(key: str, known: list[str], siblings: list[str]) -> str:
-    near = nearest(key, known)
+    near = nearest(key, siblings) or nearest(key, known)
     if near:
         return f"{key}: unknown key; nearest: {', '.join(near)}"
     return f"{key}: unknown key; allowed: {', '.join(siblings)}"

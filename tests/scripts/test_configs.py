@@ -1,0 +1,81 @@
+"""Every file in configs/: it composes, fits the schema, and fits the class that it names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from scripts.checks import check_config  # noqa: E402
+from scripts.schema import EvaluateConfig, TrainConfig  # noqa: E402
+from scripts.signatures import signature_of  # noqa: E402
+
+CONFIGS = ROOT / "configs"
+OPTIONS = sorted((file.parent.name, file.stem) for file in CONFIGS.glob("*/*.yaml"))
+CLASSES = [o for o in OPTIONS if "_target_" in OmegaConf.load(CONFIGS / o[0] / f"{o[1]}.yaml")]
+SIZES = {"problem.num_customers": 5, "problem.capacity": 20}
+PUBLISHED = sorted(CONFIGS.glob("experiment/nazari*.yaml"))
+
+
+def composed(config_name: str, overrides: list[str]) -> dict:
+    """The plain, resolved config of a program."""
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose(config_name, overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    own: DictConfig = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.to_container(own, resolve=True)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_fits_the_schema(group, option):
+    """Each option of each group, all else at its default."""
+    overrides = [f"{group}={option}"]
+    if (group, option) == ("problem", "uniform"):
+        overrides += [f"{key}={value}" for key, value in SIZES.items()]
+    if group == "decode":
+        config = composed("evaluate", [*overrides, "checkpoint=x", "data=kool20"])
+        checked = check_config(EvaluateConfig, config, ROOT)
+    else:
+        checked = check_config(TrainConfig, composed("config", overrides), ROOT)
+    assert group in ("experiment", "sweep") or "_target_" in checked[group]
+
+
+@pytest.mark.parametrize(
+    ("config_name", "schema"), [("config", TrainConfig), ("evaluate", EvaluateConfig)]
+)
+def test_a_value_for_every_key(config_name, schema):
+    """The main files name exactly the schema's keys."""
+    assert set(composed(config_name, [])) == {field.name for field in fields(schema)}
+
+
+@pytest.mark.parametrize(("group", "option"), CLASSES)
+def test_the_class_takes_what_its_file_gives(group, option):
+    """The imported class agrees with the reading of its source; no value it needs is missing."""
+    config = OmegaConf.load(CONFIGS / group / f"{option}.yaml")
+    module, _, name = config["_target_"].rpartition(".")
+    real = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    read = signature_of(ROOT, config["_target_"])
+    assert list(read) == list(real)
+    given = set(config) - {"_target_"}
+    assert given <= {key for key, kind in read.items() if kind is not None}
+    needed = {key for key, argument in real.items() if argument.default is argument.empty}
+    assert {key for key in needed if read[key] is not None} <= given
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_published_numbers_have_a_source(file):
+    """Every number of a published experiment has its source on its line."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    numbers = [line for line in lines if any(c.isdigit() for c in line.partition("#")[0])]
+    unsourced = [line for line in numbers if "#" not in line and "override" not in line]
+    assert not unsourced
