@@ -34,7 +34,7 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
     sys.path.insert(0, str(ROOT))
 
 from scripts.checks import UsageError, check_config, choices  # noqa: E402
-from scripts.overrides import jobs, read_overrides, set_keys  # noqa: E402
+from scripts.overrides import config_groups, jobs, read_overrides, set_keys  # noqa: E402
 
 UNUSABLE = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 SPEAKING = (ValueError, OSError, HydraException)  # their text says enough without their name
@@ -173,9 +173,10 @@ def _check(
     names = {field.name for field in fields(schema)}
     with hydra.initialize_config_dir(str(root / "configs"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        composer = _Composer(config_name, set(loader.list_groups("")))
-        optional = composer.groups - names
-        typed = read_overrides(texts, loader, optional)
+        groups = config_groups(root / "configs")
+        composer = _Composer(config_name, set(groups))
+        optional = set(groups) - names
+        typed = read_overrides(texts, loader, groups, optional)
         whole = composer.base([o for o in typed if not o.is_sweep_override()])
         multirun = flags.multirun or whole.hydra.mode == RunMode.MULTIRUN
         grid = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
@@ -183,26 +184,23 @@ def _check(
             grid.pop(override.key_or_group, None)
             if override.is_sweep_override() and not multirun:
                 raise UsageError(f"{override.input_line}: several values need --multirun")
-        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, optional)
+        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups, optional)
         added: set[str] = set()
-        for job in jobs([*swept, *typed]):
+        for number, job in enumerate(jobs([*swept, *typed])):
             config = composer.job(job, added)
-            HydraConfig.instance().set_config(config)
             plain = check_config(schema, _plain(config), root, allow_missing=flags.shown)
+            resume = plain.get("resume")
+            if resume is None and not flags.shown and whole.hydra.output_subdir is not None:
+                _refuse_used(composer.folder(job, config, number if multirun else None))
         final = [f"++{o.input_line}" if o.key_or_group in added else o.input_line for o in typed]
-        if flags.shown:
+        if flags.shown or resume is None:
             return final
-        resume = plain.get("resume")
-        if resume is not None and multirun:
+        if multirun:
             raise UsageError("resume: a sweep cannot be resumed; resume its runs one by one")
-        if resume is not None:
-            if not Path(resume).is_dir():
-                raise UsageError(f"resume: {resume} is no run folder")
-            # The run's own .hydra/ stays as it was.
-            return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
-        if not multirun and config.hydra.output_subdir is not None:
-            _refuse_used(Path(config.hydra.run.dir))
-        return final
+        if not Path(resume).is_dir():
+            raise UsageError(f"resume: {resume} is no run folder")
+        # The run's own .hydra/ stays as it was.
+        return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
 
 
 class _Composer:
@@ -212,6 +210,7 @@ class _Composer:
         self.config_name = config_name
         self.groups = groups
         self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.current: DictConfig | None = None
 
     def selects(self, override: Override) -> bool:
         """Whether Hydra takes the override while it composes, not as a value afterwards."""
@@ -227,11 +226,16 @@ class _Composer:
             except Exception as error:  # the lines after the first are advice that holds no more
                 raise UsageError(str(error).partition("\n")[0]) from error
             self.composed[selection] = composed
-        return self.composed[selection]
+        composed = self.composed[selection]
+        if composed is not self.current:  # what ${hydra:...} reads
+            HydraConfig.instance().set_config(composed)
+            self.current = composed
+        return composed
 
     def job(self, job: list[Override], added: set[str]) -> DictConfig:
         """The job's config; keys that the config files do not have are put into `added`."""
-        config = copy.deepcopy(self.base(job))
+        base = self.base(job)
+        config = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
         for override in job:
             if self.selects(override):
                 continue
@@ -246,11 +250,23 @@ class _Composer:
                 raise UsageError(f"{override.input_line}: {_one_line(error)}") from error
         return config
 
+    def folder(self, job: list[Override], config: DictConfig, number: int | None) -> Path:
+        """The folder of the run, or of the sweep's job of that number."""
+        settings = self.base(job).hydra
+        if number is not None and not Path(settings.sweep.dir).exists():
+            return Path(settings.sweep.dir)
+        whole = copy.deepcopy(config)
+        OmegaConf.update(whole, "hydra", settings, force_add=True)
+        if number is None:
+            return Path(whole.hydra.run.dir)
+        OmegaConf.set_readonly(whole.hydra, False)
+        whole.hydra.job.num = number
+        return Path(whole.hydra.sweep.dir, whole.hydra.sweep.subdir)
+
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     try:
-        return OmegaConf.to_container(own, resolve=True)
+        return OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -16,8 +15,17 @@ from omegaconf import OmegaConf
 from scripts.checks import UsageError, choices
 
 
+def config_groups(configs: Path) -> dict[str, list[str]]:
+    """The options of each group in the config folder."""
+    folders = sorted(path for path in configs.iterdir() if path.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
 def read_overrides(
-    texts: Iterable[str], loader: ConfigLoader, optional: Iterable[str]
+    texts: Iterable[str],
+    loader: ConfigLoader,
+    groups: dict[str, list[str]],
+    optional: Iterable[str],
 ) -> list[Override]:
     """The overrides, each key once, every option of a group known.
 
@@ -25,6 +33,7 @@ def read_overrides(
         texts: as typed. A leading + or ++ says nothing that the schema does not know and is
             dropped.
         loader: of the config folder.
+        groups: the options of each group.
         optional: groups that may be null.
 
     Raises:
@@ -40,8 +49,8 @@ def read_overrides(
             raise UsageError(f"{key}: given twice, {first!r} and {override.input_line!r}")
         if override.is_interval_sweep():
             raise UsageError(f"{override.input_line}: an interval cannot be swept; list values")
-        options = loader.get_group_options(key, results_filter=ObjectType.CONFIG)
-        if options and not isinstance(override.value(), dict):
+        if key in groups and not isinstance(override.value(), dict):
+            options = groups[key]
             for value in _values(override):
                 if value not in options and not (value == "null" and key in optional):
                     raise UsageError(f"{key}: no option {value!r}; {choices(value, options)}")

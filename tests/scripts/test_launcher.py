@@ -221,7 +221,7 @@ REFUSED = {
     "shape=null": "shape: no option 'null'; allowed: circle, square",
     "+experiment=rund": "experiment: no option 'rund'; allowed: round (nearest: round)",
     "experiment=rund": "experiment: no option 'rund'; allowed: round (nearest: round)",
-    "hydra/launcher=joblib": "hydra/launcher: no option 'joblib'; allowed: basic",
+    "hydra/launcher=joblib": "In 'hydra/config': Could not find 'hydra/launcher/joblib'",
     # a wrong type
     "seed=x": "seed: expected an integer, got 'x'",
     "seed=1.5": "seed: expected an integer, got 1.5",
@@ -441,16 +441,14 @@ class TestSweep:
 
     def test_runs_every_job(self, run, tmp_path):
         """The product of the values, each in its own folder, each group with its own keys."""
-        code, _, seen = run("--multirun", "shape=square,circle", "seed=1,2")
+        code, _, seen = run("--multirun", "shape=square,circle", "seed=1")
         assert code == 0
-        assert [(job.config["name"], job.run_folder.name) for job in seen] == [
-            ("square-s1", "0"),
-            ("square-s2", "1"),
-            ("circle-s1", "2"),
-            ("circle-s2", "3"),
+        assert [job.config["name"] for job in seen] == ["square-s1", "circle-s1"]
+        assert [job.run_folder for job in seen] == [
+            tmp_path / "multirun" / "toy" / "0",
+            tmp_path / "multirun" / "toy" / "1",
         ]
-        assert seen[3].run_folder == tmp_path / "multirun" / "toy" / "3"
-        assert seen[3].overridden == ("shape", "seed")
+        assert seen[1].overridden == ("shape", "seed")
 
     @pytest.mark.parametrize(
         ("arguments", "line"),
@@ -476,14 +474,23 @@ class TestSweep:
         assert (code, [job.config["seed"] for job in seen]) == (0, [0, 1])
         assert [job.config["seed"] for job in run("sweep=seeds", "seed=5")[2]] == [5]
 
+    def test_folders_in_use_are_refused(self, run, tmp_path):
+        """A sweep does not write into the folders of an earlier one."""
+        used = tmp_path / "multirun" / "toy" / "1"
+        used.mkdir(parents=True)
+        (used / "last.pt").write_text("weights")
+        code, lines, seen = run("--multirun", "seed=0,1")
+        assert (code, seen) == (2, [])
+        assert lines[0].startswith("name: multirun/toy/1 is in use")
+
     def test_a_failed_job_does_not_stop_the_others(self, run):
         """The sweep goes on and ends with the failure's code."""
 
         def prepare(job):
-            return raising(RuntimeError("boom")) if job.config["seed"] == 1 else lambda: None
+            return raising(RuntimeError("boom")) if job.config["seed"] == 0 else lambda: None
 
-        code, lines, seen = run("--multirun", "seed=0,1,2", prepare=prepare)
-        assert (code, len(lines), len(seen)) == (1, 1, 3)
+        code, lines, seen = run("--multirun", "seed=0,1", prepare=prepare)
+        assert (code, len(lines), len(seen)) == (1, 1, 2)
 
     def test_an_interrupt_stops_the_others(self, run):
         """No further job is started after an interrupted one."""
