@@ -8,98 +8,118 @@ Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vrp.policy.kernels import Kernels
 
 
 def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """The next hidden and cell state.
 
     Args:
-        gates: (B, 4H) sums of all contributions, before their nonlinearities; overwritten.
+        gates: (B, 4H) sums of all contributions, before their nonlinearities.
         cell: (B, H).
 
     Returns:
         hidden (B, H) and cell (B, H).
     """
-    into, forget, candidate, out = _activate(gates)
-    cell = torch.addcmul(forget * cell, into, candidate)
-    return out * cell.tanh(), cell
+    into, forget, candidate, out = gates.chunk(4, -1)
+    cell = forget.sigmoid() * cell + into.sigmoid() * candidate.tanh()
+    return out.sigmoid() * cell.tanh(), cell
 
 
-def lstm_sequence(gates: Tensor, weight_hh: Tensor) -> Tensor:
+def lstm_step_saving(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `lstm_step`, with the factors of its own derivative.
+
+    Returns:
+        hidden (B, H), cell (B, H), and (B, 6H): d cell / d of the input, forget and cell gates,
+        d hidden / d output gate, d hidden / d cell, and d cell / d last cell.
+    """
+    into, forget, candidate, out = gates.chunk(4, -1)
+    into, forget, out = into.sigmoid(), forget.sigmoid(), out.sigmoid()
+    candidate = candidate.tanh()
+    new_cell = forget * cell + into * candidate
+    squashed = new_cell.tanh()
+    saved = torch.cat(
+        [
+            candidate * into * (1 - into),
+            cell * forget * (1 - forget),
+            into * (1 - candidate * candidate),
+            squashed * out * (1 - out),
+            out * (1 - squashed * squashed),
+            forget,
+        ],
+        -1,
+    )
+    return out * squashed, new_cell, saved
+
+
+def lstm_step_backward(
+    for_hidden: Tensor, for_cell: Tensor, saved: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The derivative of `lstm_step_saving`.
+
+    Args:
+        for_hidden: (B, H), gradient of the step's hidden state.
+        for_cell: (B, H), gradient of its cell state from later steps.
+        saved: (B, 6H), as the step left it.
+
+    Returns:
+        The gradient of the gates (B, 4H), and of the cell state before (B, H).
+    """
+    into, forget, candidate, out, through, keep = saved.chunk(6, -1)
+    total = for_cell + for_hidden * through
+    gates = torch.cat([into * total, forget * total, candidate * total, out * for_hidden], -1)
+    return gates, total * keep
+
+
+def lstm_sequence(kernels: Kernels, gates: Tensor, weight_hh: Tensor) -> Tensor:
     """Hidden states over T steps from a zero start.
 
     Args:
-        gates: (T, B, 4H), the inputs' share with both biases.
+        kernels: how each step is computed.
+        gates: (T, B, 4H), the inputs' share with both biases; overwritten.
         weight_hh: (4H, H).
 
     Returns:
         (T, B, H), differentiable in both arguments.
     """
-    return _LstmSequence.apply(gates, weight_hh)
-
-
-def _activate(gates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    into, forget, candidate, out = gates.chunk(4, -1)
-    size = into.shape[-1]
-    gates[..., : 2 * size].sigmoid_()
-    candidate.tanh_()
-    out.sigmoid_()
-    return into, forget, candidate, out
+    return _LstmSequence.apply(kernels, gates, weight_hh)
 
 
 class _LstmSequence(torch.autograd.Function):
-    """Saves the activated gates; gathers the weight's gradient in one matrix product."""
+    """Gathers the weight's gradient of all steps in one matrix product."""
 
     @staticmethod
-    def forward(ctx, gates, weight_hh):
+    def forward(ctx, kernels, gates, weight_hh):
         steps, batch, width = gates.shape
-        size = width // 4
-        activated = gates.clone()
-        hidden = gates.new_empty(steps, batch, size)
-        cells = gates.new_empty(steps, batch, size)
-        transposed = weight_hh.T.contiguous()
+        hidden = gates.new_empty(steps, batch, width // 4)
+        cell = gates.new_zeros(batch, width // 4)
+        saved = []
         for t in range(steps):
             if t:
-                activated[t].addmm_(hidden[t - 1], transposed)
-            into, forget, candidate, out = _activate(activated[t])
-            torch.mul(into, candidate, out=cells[t])
-            if t:
-                cells[t].addcmul_(forget, cells[t - 1])
-            torch.tanh(cells[t], out=hidden[t])
-            hidden[t].mul_(out)
-        ctx.save_for_backward(activated, cells, hidden, weight_hh)
+                gates[t].addmm_(hidden[t - 1], weight_hh.T)
+            now, cell, factors = kernels.lstm_step_saving(gates[t], cell)
+            hidden[t] = now
+            saved.append(factors)
+        ctx.kernels = kernels
+        ctx.save_for_backward(weight_hh, hidden, *saved)
         return hidden
 
     @staticmethod
     def backward(ctx, grad):
-        activated, cells, hidden, weight_hh = ctx.saved_tensors
-        steps, _, size = cells.shape
-        grads = torch.empty_like(activated)
+        weight_hh, hidden, *saved = ctx.saved_tensors
+        steps, batch, size = hidden.shape
+        grads = hidden.new_empty(steps, batch, 4 * size)
+        for_cell = torch.zeros_like(hidden[0])
         for_hidden = grad[steps - 1]
-        for_cell = torch.zeros_like(cells[0])
         for t in range(steps - 1, -1, -1):
-            into, forget, candidate, out = activated[t].chunk(4, -1)
-            to_into, to_forget, to_candidate, to_out = grads[t].chunk(4, -1)
-            squashed = cells[t].tanh()
-            # d out, before its sigmoid: out (1 - out) written as out - out^2.
-            torch.mul(torch.addcmul(out, out, out, value=-1), squashed, out=to_out)
-            to_out.mul_(for_hidden)
-            through = torch.mul(for_hidden, out)
-            for_cell.add_(torch.addcmul(through, through * squashed, squashed, value=-1))
-            torch.mul(torch.addcmul(into, into, into, value=-1), candidate, out=to_into)
-            to_into.mul_(for_cell)
-            torch.mul(into, for_cell, out=to_candidate)
-            to_candidate.addcmul_(to_candidate * candidate, candidate, value=-1)
+            grads[t], for_cell = ctx.kernels.lstm_step_backward(for_hidden, for_cell, saved[t])
             if t:
-                torch.mul(
-                    torch.addcmul(forget, forget, forget, value=-1), cells[t - 1], out=to_forget
-                )
-                to_forget.mul_(for_cell)
-                for_cell.mul_(forget)
                 for_hidden = torch.addmm(grad[t - 1], grads[t], weight_hh)
-            else:
-                to_forget.zero_()
         for_weight = grads[1:].reshape(-1, 4 * size).T @ hidden[:-1].reshape(-1, size)
-        return grads, for_weight
+        return None, grads, for_weight

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from vrp.policy.additive import CompiledKernels, EagerKernels, additive_scores, factors
+from vrp.policy.additive import additive_scores, factors
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
-from vrp.policy.lstm import lstm_sequence, lstm_step
+from vrp.policy.kernels import EAGER, compiled_kernels
+from vrp.policy.lstm import lstm_sequence
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
 
@@ -221,7 +222,7 @@ class PointerPolicy(nn.Module):
         self.glimpse = NodeProjection(embedding_dim) if glimpses else None
         self.glimpse_vector = nn.Linear(embedding_dim, 1, bias=False) if glimpses else None
         self.values = NodeProjection(embedding_dim) if glimpses else None
-        self._kernels: EagerKernels | CompiledKernels = EagerKernels()
+        self._kernels = EAGER
 
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
@@ -231,8 +232,8 @@ class PointerPolicy(nn.Module):
                 initialise_layers(child, self.init, seed, f"{name}.")
 
     def compile_kernels(self) -> None:
-        """Fuse the attention scores with `torch.compile` from the next call on."""
-        self._kernels = CompiledKernels()
+        """Fuse the inner loops with `torch.compile` from the next call on."""
+        self._kernels = compiled_kernels()
 
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator
@@ -297,7 +298,7 @@ class PointerPolicy(nn.Module):
         size = self.lstm.hidden_size
         gates = self._gates(encoding, state.position, decoder.dropout_mask)
         gates = gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
-        hidden, cell = lstm_step(gates, decoder.cell.reshape(n * k, size))
+        hidden, cell = self._kernels.lstm_step(gates, decoder.cell.reshape(n * k, size))
         hidden, cell = hidden.view(n, k, size), cell.view(n, k, size)
         remaining = state.remaining if encoding.pointer.per_demand is not None else None
         logits = self._logits(encoding, hidden, state.load, remaining, legal)
@@ -327,7 +328,7 @@ class PointerPolicy(nn.Module):
         seen = trace(instances, actions)
         visited = seen.position.permute(2, 0, 1)  # (T, N, K)
         gates = self._gates(encoding, visited, dropout_mask)
-        hidden = lstm_sequence(gates.view(steps, n * k, -1), self.lstm.weight_hh_l0)
+        hidden = lstm_sequence(self._kernels, gates.view(steps, n * k, -1), self.lstm.weight_hh_l0)
         hidden = hidden.view(steps, n, k, -1).permute(1, 2, 0, 3).reshape(n, k * steps, -1)
         logits = self._logits(
             encoding,

@@ -1,0 +1,50 @@
+"""The inner loops of the pointer policy, eager or fused by `torch.compile`.
+
+Both give the same numbers up to rounding. Compiling needs a compiler and Python's headers on a
+CPU, and happens at the first call of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrp.policy import additive, lstm
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How each inner loop is computed; the functions of `additive` and `lstm` say what it is."""
+
+    scores: Callable[..., Tensor]
+    scores_backward: Callable[..., tuple[Tensor, ...]]
+    lstm_step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    lstm_step_saving: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    lstm_step_backward: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+EAGER = Kernels(
+    additive.scores_in_pieces,
+    additive.scores_in_pieces_backward,
+    lstm.lstm_step,
+    lstm.lstm_step_saving,
+    lstm.lstm_step_backward,
+)
+
+
+def compiled_kernels() -> Kernels:
+    """Every loop as one fused pass."""
+
+    def fuse(function: Callable) -> Callable:
+        return torch.compile(function, dynamic=True)
+
+    return Kernels(
+        fuse(additive.scores_fused),
+        fuse(additive.scores_fused_backward),
+        fuse(lstm.lstm_step),
+        fuse(lstm.lstm_step_saving),
+        fuse(lstm.lstm_step_backward),
+    )
