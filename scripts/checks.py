@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from scripts.signatures import exported, signature_of
 
 MISSING = "???"  # as OmegaConf writes it
+LONGEST = 400  # characters of an error's text
+SPEAKING = (ValueError, OSError)  # errors whose text says enough without their name
 WORDS = {
     int: "an integer",
     float: "a finite number",
@@ -27,6 +29,15 @@ WORDS = {
 
 class UsageError(ValueError):
     """What was typed cannot be used; the text is one line."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text in one line, with the name of its class where that says more."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if text and isinstance(error, SPEAKING) else f"{type(error).__name__}: {text}"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> list[str]:

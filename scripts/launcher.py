@@ -8,7 +8,6 @@ function that does the work. Arguments are checked before `prepare` imports torc
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 import os
 import shutil
@@ -21,24 +20,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
-from scripts.checks import UsageError, check_config, choices  # noqa: E402
-from scripts.overrides import config_groups, jobs, read_overrides, set_keys  # noqa: E402
+from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
+from scripts.overrides import set_keys  # noqa: E402
+from scripts.plan import checked_overrides, plain_config, refuse_used  # noqa: E402
 
 UNUSABLE = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
-SPEAKING = (ValueError, OSError, HydraException)  # their text says enough without their name
-LONGEST = 400  # characters of an error's text
 INTERRUPTED = (130, 143)
 
 
@@ -82,7 +75,7 @@ def launch(prepare: Prepare, schema: type, config_name: str, root: Path = ROOT) 
         code = _report(str(error), 2, debug)
     except Exception as error:  # Hydra's own, while it sets up the run folder and its log
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        code = _report(f"cannot set up the run: {_one_line(cause)}", 1, debug)
+        code = _report(f"cannot set up the run: {one_line(cause)}", 1, debug)
     sys.exit(code)
 
 
@@ -91,7 +84,7 @@ def _launch(
 ) -> int:
     flags, texts = _read_flags([a for a in arguments if a != "--debug"], schema)
     if not flags.direct:
-        texts = _check(schema, config_name, root, flags, texts)
+        texts = checked_overrides(schema, config_name, root, texts, flags.multirun, flags.shown)
     codes = [0]
 
     def task(config: DictConfig) -> None:
@@ -159,118 +152,6 @@ def _read_flags(arguments: list[str], schema: type) -> tuple[_Flags, list[str]]:
     ), texts
 
 
-def _check(
-    schema: type, config_name: str, root: Path, flags: _Flags, texts: list[str]
-) -> list[str]:
-    """Check the configs of all jobs.
-
-    Returns:
-        The overrides as Hydra needs them.
-
-    Raises:
-        UsageError: for the first thing that cannot be used.
-    """
-    names = {field.name for field in fields(schema)}
-    with hydra.initialize_config_dir(str(root / "configs"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        groups = config_groups(root / "configs")
-        composer = _Composer(config_name, set(groups))
-        optional = set(groups) - names
-        typed = read_overrides(texts, loader, groups, optional)
-        whole = composer.base([o for o in typed if not o.is_sweep_override()])
-        multirun = flags.multirun or whole.hydra.mode == RunMode.MULTIRUN
-        grid = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
-        for override in typed:
-            grid.pop(override.key_or_group, None)
-            if override.is_sweep_override() and not multirun:
-                raise UsageError(f"{override.input_line}: several values need --multirun")
-        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups, optional)
-        added: set[str] = set()
-        for number, job in enumerate(jobs([*swept, *typed])):
-            config = composer.job(job, added)
-            plain = check_config(schema, _plain(config), root, allow_missing=flags.shown)
-            resume = plain.get("resume")
-            if resume is None and not flags.shown and whole.hydra.output_subdir is not None:
-                _refuse_used(composer.folder(job, config, number if multirun else None))
-        final = [f"++{o.input_line}" if o.key_or_group in added else o.input_line for o in typed]
-        if flags.shown or resume is None:
-            return final
-        if multirun:
-            raise UsageError("resume: a sweep cannot be resumed; resume its runs one by one")
-        if not Path(resume).is_dir():
-            raise UsageError(f"resume: {resume} is no run folder")
-        # The run's own .hydra/ stays as it was.
-        return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
-
-
-class _Composer:
-    """Composes configs for checking, each choice of groups once."""
-
-    def __init__(self, config_name: str, groups: set[str]) -> None:
-        self.config_name = config_name
-        self.groups = groups
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
-        self.current: DictConfig | None = None
-
-    def selects(self, override: Override) -> bool:
-        """Whether Hydra takes the override while it composes, not as a value afterwards."""
-        group = override.key_or_group in self.groups and not isinstance(override.value(), dict)
-        return group or override.is_hydra_override()
-
-    def base(self, job: list[Override]) -> DictConfig:
-        """The config with the job's groups and nothing else of the job."""
-        selection = tuple(o.input_line for o in job if self.selects(o))
-        if selection not in self.composed:
-            try:
-                composed = hydra.compose(self.config_name, [*selection], return_hydra_config=True)
-            except Exception as error:  # the lines after the first are advice that holds no more
-                raise UsageError(str(error).partition("\n")[0]) from error
-            self.composed[selection] = composed
-        composed = self.composed[selection]
-        if composed is not self.current:  # what ${hydra:...} reads
-            HydraConfig.instance().set_config(composed)
-            self.current = composed
-        return composed
-
-    def job(self, job: list[Override], added: set[str]) -> DictConfig:
-        """The job's config; keys that the config files do not have are put into `added`."""
-        base = self.base(job)
-        config = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
-        for override in job:
-            if self.selects(override):
-                continue
-            key = override.key_or_group
-            parent, _, name = key.rpartition(".")
-            try:
-                owner = OmegaConf.select(config, parent) if parent else config
-                if not isinstance(owner, DictConfig) or name not in owner.keys():  # noqa: SIM118
-                    added.add(key)  # `in owner` misses keys that still need a value
-                OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
-            except Exception as error:
-                raise UsageError(f"{override.input_line}: {_one_line(error)}") from error
-        return config
-
-    def folder(self, job: list[Override], config: DictConfig, number: int | None) -> Path:
-        """The folder of the run, or of the sweep's job of that number."""
-        settings = self.base(job).hydra
-        if number is not None and not Path(settings.sweep.dir).exists():
-            return Path(settings.sweep.dir)
-        whole = copy.deepcopy(config)
-        OmegaConf.update(whole, "hydra", settings, force_add=True)
-        if number is None:
-            return Path(whole.hydra.run.dir)
-        OmegaConf.set_readonly(whole.hydra, False)
-        whole.hydra.job.num = number
-        return Path(whole.hydra.sweep.dir, whole.hydra.sweep.subdir)
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    try:
-        return OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-
-
 def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: bool) -> int:
     """Prepare and run one job, and give its exit code."""
     settings = HydraConfig.get()
@@ -280,41 +161,26 @@ def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: 
     overridden = set_keys(settings.overrides.task, root / "configs", names)
     try:
         if owned:
-            _refuse_used(folder)
-        plain = check_config(schema, _plain(config), root)
+            refuse_used(folder)
+        plain = check_config(schema, plain_config(config), root)
         work = prepare(Job(plain, folder, tuple(key for key in overridden if key != "resume")))
     except UNUSABLE as error:
-        if owned and not _holds_run(folder) and folder != Path.cwd():
-            shutil.rmtree(folder)
+        if owned:
+            _remove_empty_run(folder, settings.job.name)
         hint = "" if isinstance(error, SPEAKING) else " (--debug shows the traceback)"
-        return _report(_one_line(error) + hint, 2, debug)
+        return _report(one_line(error) + hint, 2, debug)
     except Exception as error:
-        return _report(f"{_one_line(error)} ({_keep_traceback()})", 1, debug)
+        return _report(f"{one_line(error)} ({_keep_traceback()})", 1, debug)
     try:
         return work() or 0
     except Exception as error:
-        return _report(f"{_one_line(error)} ({_keep_traceback()})", 1, debug)
+        return _report(f"{one_line(error)} ({_keep_traceback()})", 1, debug)
 
 
-def _holds_run(folder: Path) -> bool:
-    """Whether the folder has more in it than Hydra puts there."""
-    if not folder.is_dir():
-        return False
-    return any(path.name != ".hydra" and path.suffix != ".log" for path in folder.iterdir())
-
-
-def _refuse_used(folder: Path) -> None:
-    if _holds_run(folder):
-        shown = os.path.relpath(folder)
-        raise UsageError(f"name: {shown} is in use; continue it with resume={shown}, or rename")
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
-    text = " ".join(str(error).split())
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return text if text and isinstance(error, SPEAKING) else f"{type(error).__name__}: {text}"
+def _remove_empty_run(folder: Path, name: str) -> None:
+    """Remove the folder of a run that was not even prepared."""
+    if {path.name for path in folder.iterdir()} == {".hydra", f"{name}.log"}:
+        shutil.rmtree(folder)
 
 
 def _report(line: str, code: int, debug: bool) -> int:
@@ -332,11 +198,6 @@ def _keep_traceback() -> str:
             handler.handle(logging.makeLogRecord({**record, "msg": "the run failed"}))
             return f"traceback in {os.path.relpath(handler.baseFilename)}"
     return "--debug shows the traceback"
-
-
-def _quoted(text: str) -> str:
-    """As a value that Hydra reads back unchanged."""
-    return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
 
 
 @contextmanager

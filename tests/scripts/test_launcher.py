@@ -351,7 +351,7 @@ def test_a_folder_in_use_is_refused(run, tmp_path):
     code, lines, seen = run("name=mine")
     assert (code, seen) == (2, [])
     assert lines == [
-        "name: outputs/mine is in use; continue it with resume=outputs/mine, or rename"
+        "name: outputs/mine is in use; continue it with resume=outputs/mine, or choose another name"
     ]
     assert [path.name for path in used.iterdir()] == ["metrics.csv"]
 

@@ -1,0 +1,166 @@
+"""The configs of all jobs on a command line, composed and checked before any of them starts."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from scripts.checks import UsageError, check_config, one_line
+from scripts.overrides import config_groups, jobs, read_overrides
+
+
+def checked_overrides(
+    schema: type, config_name: str, root: Path, texts: list[str], multirun: bool, shown: bool
+) -> list[str]:
+    """Compose and check the configs of all jobs that the overrides make.
+
+    Args:
+        schema: dataclass of the config, see `check_config`.
+        config_name: file in configs/ without its suffix.
+        root: folder that holds configs/ and the packages named in the configs.
+        texts: overrides as typed.
+        multirun: whether several values for a key are a sweep.
+        shown: the config is only printed: values may be missing, no folder is looked at.
+
+    Returns:
+        The overrides as Hydra needs them.
+
+    Raises:
+        UsageError: for the first thing that cannot be used.
+    """
+    names = {field.name for field in fields(schema)}
+    with hydra.initialize_config_dir(str(root / "configs"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        groups = config_groups(root / "configs")
+        composer = _Composer(config_name, set(groups))
+        optional = set(groups) - names
+        typed = read_overrides(texts, loader, groups, optional)
+        whole = composer.base([o for o in typed if not o.is_sweep_override()])
+        multirun = multirun or whole.hydra.mode == RunMode.MULTIRUN
+        grid = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
+        for override in typed:
+            grid.pop(override.key_or_group, None)
+            if override.is_sweep_override() and not multirun:
+                raise UsageError(f"{override.input_line}: several values need --multirun")
+        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups, optional)
+        added: set[str] = set()
+        for number, job in enumerate(jobs([*swept, *typed])):
+            config = composer.job(job, added)
+            plain = check_config(schema, plain_config(config), root, allow_missing=shown)
+            resume = plain.get("resume")
+            if resume is not None and multirun:
+                raise UsageError("resume: a sweep cannot be resumed; resume its runs one by one")
+            if resume is None and not shown and whole.hydra.output_subdir is not None:
+                refuse_used(composer.folder(job, config, number if multirun else None))
+        final = [f"++{o.input_line}" if o.key_or_group in added else o.input_line for o in typed]
+        if shown or resume is None:
+            return final
+        if not Path(resume).is_dir():
+            raise UsageError(f"resume: {resume} is no run folder")
+        # The run's own .hydra/ stays as it was.
+        return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
+
+
+class _Composer:
+    """Composes configs for checking, each choice of groups once."""
+
+    def __init__(self, config_name: str, groups: set[str]) -> None:
+        self.config_name = config_name
+        self.groups = groups
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.current: DictConfig | None = None
+
+    def selects(self, override: Override) -> bool:
+        """Whether Hydra takes the override while it composes, not as a value afterwards."""
+        group = override.key_or_group in self.groups and not isinstance(override.value(), dict)
+        return group or override.is_hydra_override()
+
+    def base(self, job: list[Override]) -> DictConfig:
+        """The config with the job's groups and nothing else of the job."""
+        selection = tuple(o.input_line for o in job if self.selects(o))
+        if selection not in self.composed:
+            try:
+                composed = hydra.compose(self.config_name, [*selection], return_hydra_config=True)
+            except Exception as error:  # the lines after the first are advice that holds no more
+                raise UsageError(str(error).partition("\n")[0]) from error
+            self.composed[selection] = composed
+        composed = self.composed[selection]
+        if composed is not self.current:  # what ${hydra:...} reads
+            HydraConfig.instance().set_config(composed)
+            self.current = composed
+        return composed
+
+    def job(self, job: list[Override], added: set[str]) -> DictConfig:
+        """The job's config; keys that the config files do not have are put into `added`."""
+        base = self.base(job)
+        config = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
+        for override in job:
+            if self.selects(override):
+                continue
+            key = override.key_or_group
+            parent, _, name = key.rpartition(".")
+            try:
+                owner = OmegaConf.select(config, parent) if parent else config
+                if not isinstance(owner, DictConfig) or name not in owner.keys():  # noqa: SIM118
+                    added.add(key)  # `in owner` misses keys that still need a value
+                OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
+            except Exception as error:
+                raise UsageError(f"{override.input_line}: {one_line(error)}") from error
+        return config
+
+    def folder(self, job: list[Override], config: DictConfig, number: int | None) -> Path:
+        """The folder of the run, or of the sweep's job of that number."""
+        settings = self.base(job).hydra
+        if number is not None and not Path(settings.sweep.dir).exists():
+            return Path(settings.sweep.dir)
+        whole = copy.deepcopy(config)
+        OmegaConf.update(whole, "hydra", settings, force_add=True)
+        if number is None:
+            return Path(whole.hydra.run.dir)
+        OmegaConf.set_readonly(whole.hydra, False)
+        whole.hydra.job.num = number
+        return Path(whole.hydra.sweep.dir, whole.hydra.sweep.subdir)
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The config resolved, as dicts, lists and scalars.
+
+    Raises:
+        UsageError: for a reference to nothing.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether the folder has more in it than Hydra puts there."""
+    if not folder.is_dir():
+        return False
+    return any(path.name != ".hydra" and path.suffix != ".log" for path in folder.iterdir())
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise a UsageError if a run has written into the folder."""
+    if holds_run(folder):
+        shown = os.path.relpath(folder)
+        raise UsageError(
+            f"name: {shown} is in use; continue it with resume={shown}, or choose another name"
+        )
+
+
+def _quoted(text: str) -> str:
+    """As a value that Hydra reads back unchanged."""
+    return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
