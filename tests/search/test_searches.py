@@ -1,0 +1,350 @@
+"""Greedy decoding, sampling and beam search against brute force and plain versions of each."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise, permutations, product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vrp.policy import PointerPolicy
+from vrp.policy.encoders import EmbeddingEncoder
+from vrp.problem import Instances, UniformGenerator
+from vrp.problem.environment import finished, legal_mask, reset, step
+from vrp.problem.tours import check_tours
+from vrp.search import Beam, Greedy, Sampling
+from vrp.search.rollout import greedy_choice, rollout, sampled_choice
+from vrp.search.solution import Solution, join, shortest
+
+SEARCHES = [Greedy(), Sampling(5), Sampling(40, temperature=2.0), Beam(1), Beam(4), Beam(60)]
+every_search = pytest.mark.parametrize("search", SEARCHES, ids=str)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    """A generator of its own for each call."""
+    return torch.Generator().manual_seed(seed)
+
+
+def length(instances: Instances, n: int, tour: list[int]) -> float:
+    """Length of a tour by Python's own arithmetic."""
+    points = instances.coordinates()[n].tolist()
+    path = [0, *tour, 0]
+    return sum(math.dist(points[a], points[b]) for a, b in pairwise(path))
+
+
+def all_tours(instances: Instances, n: int) -> list[list[int]]:
+    """Every order of the customers that need goods, with every legal choice of returns."""
+    demand, capacity = [0, *instances.demand[n].tolist()], int(instances.capacity[n])
+    customers = [c for c in range(1, len(demand)) if demand[c]]
+    found = []
+    for order in permutations(customers):
+        for returns in product([False, True], repeat=len(order) - 1):
+            tour = [order[0]]
+            for customer, after_depot in zip(order[1:], returns, strict=True):
+                tour += [0, customer] if after_depot else [customer]
+            loads = [0]
+            for node in tour:
+                loads = [*loads, 0] if node == 0 else [*loads[:-1], loads[-1] + demand[node]]
+            if max(loads) <= capacity:
+                found.append([*tour, 0])
+    return found
+
+
+@every_search
+def test_every_tour_is_legal(search, policy, situation):
+    """The judge accepts what a search answers, in every situation."""
+    solution = search(policy, situation, stream())
+    check_tours(situation, solution.actions[:, None])
+
+
+@every_search
+def test_cost_is_that_of_the_tour(search, policy, situation):
+    """The cost is the length of the tour that is answered, in float64."""
+    solution = search(policy, situation, stream())
+    assert solution.cost.dtype == torch.float64
+    expected = [length(situation, n, tour) for n, tour in enumerate(solution.actions.tolist())]
+    assert solution.cost.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@every_search
+def test_tours_are_as_short_as_they_can_be_written(search, policy, situation):
+    """The longest tour ends in one return, with no padding behind it."""
+    actions = search(policy, situation, stream()).actions
+    if isinstance(search, Greedy):
+        assert (actions[:, -2] != 0).any()
+    assert (actions[:, -1] == 0).all()
+
+
+@pytest.mark.parametrize("search", [Greedy(), Beam(1), Beam(4)], ids=str)
+def test_a_batch_changes_nothing(search, policy, several_trips):
+    """An instance has the same tour alone as in a batch."""
+    together = search(policy, several_trips, stream())
+    for n in range(len(several_trips)):
+        alone = search(policy, several_trips[n : n + 1], stream())
+        assert alone.cost[0].item() == pytest.approx(together.cost[n].item(), abs=1e-12)
+
+
+@every_search
+def test_policy_is_left_as_it_is(search, several_trips):
+    """Searching changes no weight, not even where rows have a largest norm."""
+    policy = PointerPolicy(EmbeddingEncoder(16, max_norm=0.1), 16)
+    policy.initialise(0)
+    policy.eval()
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    search(policy, several_trips, stream())
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    assert all(parameter.grad is None for parameter in policy.parameters())
+
+
+@pytest.mark.parametrize("search", [Greedy(), Beam(3)], ids=str)
+def test_no_random_number(search, policy, several_trips):
+    """Greedy and beam draw from no stream."""
+    generator = stream()
+    ours, everyones = generator.get_state(), torch.get_rng_state()
+    search(policy, several_trips, generator)
+    assert torch.equal(generator.get_state(), ours)
+    assert torch.equal(torch.get_rng_state(), everyones)
+
+
+def test_greedy_takes_the_likeliest(policy, situation):
+    """Greedy is the argmax of the policy's own logits at every step."""
+    solution = Greedy()(policy, situation, stream())
+    encoding = policy.encode(situation).detach()
+    state, decoder = reset(situation, 1), policy.start(encoding, 1)
+    for action in solution.actions.unbind(-1):
+        logits, decoder = policy.step(encoding, decoder, state, legal_mask(situation, state))
+        assert torch.equal(logits.argmax(-1)[:, 0], action)
+        state = step(situation, state, action[:, None])
+    assert finished(state).all()
+
+
+def test_beam_of_one_is_greedy(policy, situation):
+    """Width 1 keeps the likeliest child, which is greedy decoding."""
+    one, greedy = Beam(1)(policy, situation, stream()), Greedy()(policy, situation, stream())
+    assert torch.equal(one.actions, greedy.actions)
+    assert torch.equal(one.cost, greedy.cost)
+
+
+def plain_beam(policy: PointerPolicy, instances: Instances, width: int) -> list[list[int]]:
+    """The last beams of one instance, by lists and sorting; the replay gives the scores."""
+    capacity = int(instances.capacity[0])
+    encoding = policy.encode(instances).detach()
+
+    def legal(tour: list[int]) -> list[int]:
+        owed, load, position = [0, *instances.demand[0].tolist()], capacity, 0
+        for node in tour:
+            given = min(load, owed[node])
+            owed[node] -= given
+            load, position = (capacity if node == 0 else load - given), node
+        fits = [v for v, d in enumerate(owed) if d and (d <= load or instances.split_delivery)]
+        fits = fits if load else []
+        return ([0] if position or not any(owed) else []) + fits
+
+    beams = [[]]
+    while True:
+        children = [[*tour, node] for tour in beams for node in legal(tour)]
+        with torch.no_grad():
+            replay = policy.log_probs(encoding, instances, torch.tensor([children]))
+        score = replay.log_prob[0].sum(-1)
+        best = score.argsort(descending=True)[:width]
+        beams = [children[i] for i in best.tolist()]
+        if all(tour[-1] == 0 and legal(tour) == [0] for tour in beams):
+            return beams
+
+
+@pytest.mark.parametrize("width", [2, 3, 7])
+def test_beam_is_the_plain_beam(width, policy, situation):
+    """The answer is the shortest of the beams that lists and sorting keep."""
+    found = Beam(width)(policy, situation, stream())
+    for n in range(len(situation)):
+        one = situation[n : n + 1]
+        expected = min(length(one, 0, tour) for tour in plain_beam(policy, one, width))
+        assert found.cost[n].item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["several trips", "one trip", "exact", "some need nothing"])
+def test_wide_beam_is_optimal(name, policy, tiny_instances, tiny_cost):
+    """A beam that can hold every tour finds the shortest of all."""
+    places = UniformGenerator(4, 9)(3, stream())
+    goods = {"several trips": 10, "one trip": 40}
+    if name == "exact":
+        instances = tiny_instances
+    elif name == "some need nothing":
+        demand = places.demand * torch.tensor([1, 0, 1, 1])
+        instances = Instances(places.depot, places.customers, demand, places.capacity)
+    else:
+        instances = UniformGenerator(4, goods[name])(3, stream())
+    tours = [all_tours(instances, n) for n in range(len(instances))]
+    found = Beam(2 * max(map(len, tours)))(policy, instances, stream())
+    best = [min(length(instances, n, t) for t in those) for n, those in enumerate(tours)]
+    assert found.cost.tolist() == pytest.approx(best, abs=1e-9)
+    if name == "exact":
+        assert best == pytest.approx(tiny_cost.tolist(), abs=1e-6)
+
+
+def test_wide_beam_on_five_customers(policy):
+    """As `test_wide_beam_is_optimal`, for the 5! 2^4 tours of one trip."""
+    instances = UniformGenerator(5, 45)(1, stream())
+    tours = all_tours(instances, 0)
+    assert len(tours) == 120 * 16
+    found = Beam(len(tours))(policy, instances, stream())
+    best = min(length(instances, 0, tour) for tour in tours)
+    assert found.cost[0].item() == pytest.approx(best, abs=1e-9)
+
+
+def test_every_beam_is_legal(policy, situation, monkeypatch):
+    """All that a beam ends with is legal, not only its answer."""
+    kept = []
+
+    def recording(instances: Instances, actions: Tensor) -> Solution:
+        kept.append(actions)
+        return shortest(instances, actions)
+
+    monkeypatch.setattr("vrp.search.beam.shortest", recording)
+    Beam(9)(policy, situation, stream())
+    (actions,) = kept
+    assert actions.shape[1] == 9
+    check_tours(situation, actions)
+
+
+def test_more_beams_than_tours(policy):
+    """One customer has one tour; the other beams repeat it."""
+    instances = UniformGenerator(1, 9)(3, stream())
+    assert Beam(20)(policy, instances, stream()).actions.tolist() == [[1, 0]] * 3
+
+
+def test_more_samples_never_cost_more(policy, several_trips):
+    """Equal streams: the first samples are the same, so the best only improves."""
+    costs = [Sampling(k)(policy, several_trips, stream()).cost for k in (1, 2, 15, 16, 17, 33, 70)]
+    for few, many in pairwise(costs):
+        assert (many <= few).all()
+    assert (costs[-1] < costs[0]).any()
+
+
+def test_samples_depend_on_the_stream(policy, several_trips):
+    """Equal streams give equal tours, another stream others."""
+    search = Sampling(1)
+    one, again, other = (search(policy, several_trips, stream(s)).actions for s in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert one.shape != other.shape or not torch.equal(one, other)
+
+
+def test_cold_samples_are_greedy(policy, several_trips):
+    """At a temperature near 0 every sample is the likeliest tour."""
+    cold = Sampling(3, temperature=1e-4)(policy, several_trips, stream())
+    assert torch.equal(cold.cost, Greedy()(policy, several_trips, stream()).cost)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_chosen_as_often_as_likely(temperature):
+    """Evenly spread numbers choose each node as often as the tempered softmax says."""
+    logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0, -torch.inf, -1.0, -torch.inf])
+    count = 20_000
+    uniforms = ((torch.arange(count) + 0.5) / count).view(1, 1, count)
+    chosen = sampled_choice(uniforms, temperature)(logits.expand(1, count, 7), 0)
+    frequency = torch.bincount(chosen[0], minlength=7) / count
+    expected = (logits / temperature).softmax(-1)
+    torch.testing.assert_close(frequency, expected, rtol=0, atol=2 / count)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 2**-24, 0.5, 1 - 2**-24], ids=["0", "eps", "half", "1"])
+def test_only_legal_nodes_are_sampled(uniform):
+    """Whatever the number and however unequal the logits, the chosen node is legal."""
+    random = stream()
+    logits = torch.randn(1, 5000, 30, generator=random) * 10
+    legal = torch.rand(1, 5000, 30, generator=random) < 0.2
+    legal[..., 0] |= ~legal.any(-1)
+    logits = logits.masked_fill(~legal, -torch.inf)
+    choose = sampled_choice(torch.full((1, 1, 5000), uniform))
+    chosen = choose(logits, 0)
+    assert legal.gather(-1, chosen[..., None]).all()
+
+
+def test_sampled_tours_are_as_frequent_as_likely(policy):
+    """Over 20,000 samples each tour comes as often as its log-probability says."""
+    instances = UniformGenerator(3, 12)(1, stream())
+    count, steps = 20_000, 7
+    encoding = policy.encode(instances).detach()
+    uniforms = torch.rand(steps, 1, count, generator=stream())
+    actions = rollout(policy, instances, encoding, count, sampled_choice(uniforms))
+    tours, times = actions[0].unique(dim=0, return_counts=True)
+    with torch.no_grad():
+        likely = policy.log_probs(encoding, instances, tours[None]).log_prob[0].sum(-1).exp()
+    assert likely.sum().item() == pytest.approx(1, abs=0.01)  # none that matters is missing
+    error = (likely * (1 - likely) / count).sqrt()
+    assert ((times / count - likely).abs() < 4.5 * error + 1e-4).all()
+
+
+@pytest.mark.parametrize("search", [Greedy(), Sampling(2), Beam(2)], ids=str)
+def test_open_tours_are_an_error(search, policy, several_trips, monkeypatch):
+    """A tour that does not close is never measured: the search stops."""
+
+    def never(state):
+        return torch.zeros_like(state.position, dtype=torch.bool)
+
+    monkeypatch.setattr("vrp.search.rollout.finished", never)
+    monkeypatch.setattr("vrp.search.beam.finished", never)
+    with pytest.raises(RuntimeError, match="not closed after 15 steps"):
+        search(policy, several_trips, stream())
+
+
+def test_rollout_is_padded_with_the_depot(policy, several_trips):
+    """A tour shorter than the longest waits at the depot."""
+    encoding = policy.encode(several_trips).detach()
+    actions = rollout(policy, several_trips, encoding, 1, greedy_choice)[:, 0]
+    ends = [np.flatnonzero(tour)[-1] for tour in actions.numpy()]
+    assert max(ends) == actions.shape[1] - 2
+    assert min(ends) < max(ends)
+
+
+def test_shortest_of_several(tiny_instances, tiny_tours, tiny_cost):
+    """Of several tours the shortest is answered, with its cost."""
+    longer = torch.tensor([[1, 2, 0, 3, 0, 4, 0], [1, 4, 0, 2, 3, 0, 0]])[:, None]
+    padded = torch.nn.functional.pad(tiny_tours, (0, 1))
+    found = shortest(tiny_instances, torch.cat([longer, padded, longer], 1))
+    assert torch.equal(found.actions, padded[:, 0])
+    torch.testing.assert_close(found.cost, tiny_cost, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "tour",
+    [
+        [1, 2, 3, 0, 4, 0],  # too much on one trip
+        [1, 2, 0, 3, 0, 0],  # customer 4 is left out
+        [1, 2, 0, 3, 4, 1],  # does not end at the depot
+    ],
+)
+def test_shortest_is_judged(tour, tiny_instances, tiny_tours):
+    """An illegal tour is an error, not an answer."""
+    actions = tiny_tours.clone()
+    actions[0, 0] = torch.tensor(tour)
+    with pytest.raises(ValueError, match="instance 0"):
+        shortest(tiny_instances, actions)
+
+
+def test_join_pads_to_the_longest():
+    """Solutions of two batches become one, in order."""
+    one = Solution(torch.tensor([[1, 0]]), torch.tensor([1.0]).double())
+    two = Solution(torch.tensor([[1, 0, 2, 0]]), torch.tensor([2.0]).double())
+    both = join([one, two])
+    assert both.actions.tolist() == [[1, 0, 0, 0], [1, 0, 2, 0]]
+    assert both.cost.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Beam(0), "width is 0"),
+        (lambda: Sampling(0), "samples is 0"),
+        (lambda: Sampling(1, temperature=0.0), "temperature is 0"),
+        (lambda: Sampling(1, temperature=-1.0), "temperature is -1"),
+        (lambda: Sampling(1, temperature=float("nan")), "temperature is nan"),
+    ],
+)
+def test_refused_settings(make, said):
+    """A setting out of range is named with its value."""
+    with pytest.raises(ValueError, match=said):
+        make()
