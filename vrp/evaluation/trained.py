@@ -1,0 +1,118 @@
+"""From the name of a checkpoint to its policy."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vrp.policy import PointerPolicy
+from vrp.training.build import build_policy
+from vrp.training.checkpoint import load_checkpoint
+
+RELEASED = Path(__file__).resolve().parents[2] / "checkpoints"
+_IN_FOLDER = ("best.pt", "last.pt", "model.pt")  # the first that is there is taken
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy, and what its checkpoint says of it.
+
+    Attributes:
+        name: short, for people and for file names.
+        file: the checkpoint.
+        sha256: of the file.
+        policy: in evaluation mode.
+        problem: the config's section that training instances came from.
+        instances: how many it was trained on, or None where that is not said.
+    """
+
+    name: str
+    file: Path
+    sha256: str
+    policy: PointerPolicy
+    problem: dict
+    instances: int | None
+
+
+def find_checkpoint(name: str) -> tuple[str, Path]:
+    """The short name and the file of a checkpoint.
+
+    Args:
+        name: a file; a folder, of which best.pt, else last.pt, else model.pt is taken; or, where
+            no such path exists, a released model.
+
+    Raises:
+        FileNotFoundError: if it is none of these; lists the released models.
+    """
+    path = Path(name)
+    if path.is_dir():
+        files = [path / file for file in _IN_FOLDER if (path / file).is_file()]
+        if not files:
+            raise FileNotFoundError(f"checkpoint: {name} holds neither best.pt nor last.pt")
+        return _short_name(files[0]), files[0]
+    if path.exists():
+        return _short_name(path), path
+    released = sorted(file.parent.name for file in RELEASED.glob("*/model.pt"))
+    if name in released:
+        return name, RELEASED / name / "model.pt"
+    raise FileNotFoundError(
+        f"checkpoint: {name} is no file, run folder or released model; "
+        f"released: {', '.join(released) or 'none'}"
+    )
+
+
+def load_trained(name: str, file: Path) -> Trained:
+    """The policy of a checkpoint; nothing in the file is executed.
+
+    Raises:
+        ValueError: if the file is damaged, its config names something that is not built from
+            files, or its weights do not fit its config; names the file.
+    """
+    content = load_checkpoint(file)
+    try:
+        config, weights = content["config"], dict(content["policy"])
+        problem = dict(config["problem"])
+        seen = dict(content.get("progress", {})).get("instances")
+        policy = build_policy(config)
+    except KeyError as error:
+        raise ValueError(f"{file}: holds no {error}, so no policy can be built from it") from error
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{file}: its policy cannot be built: {error}") from error
+    _load_weights(policy, weights, file)
+    with open(file, "rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Trained(name, file, sha256, policy.eval(), problem, seen)
+
+
+def _load_weights(policy: PointerPolicy, weights: dict[str, Tensor], file: Path) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
+    held = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in weights.items()}
+    wrong = [
+        f"{name} is {held.get(name, 'missing')} and should be {shape}"
+        for name, shape in wanted.items()
+        if held.get(name) != shape
+    ]
+    wrong += [f"{name} is not known" for name in held if name not in wanted]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"{file}: the weights do not fit the encoder and policy of its config: "
+            f"{'; '.join(wrong[:3])}{more}"
+        )
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{file}: {name} holds values that are not finite")
+    policy.load_state_dict(weights)
+
+
+def _short_name(file: Path) -> str:
+    """The run's name for a run's file, with the run's folder for a run of a sweep."""
+    folder = file.resolve().parent
+    if file.name not in (*_IN_FOLDER, "previous.pt"):
+        return file.stem
+    name = f"{folder.parent.name}-{folder.name}" if folder.name.isdigit() else folder.name
+    return name if file.name in ("best.pt", "model.pt") else f"{name}-{file.stem}"
