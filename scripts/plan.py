@@ -68,6 +68,8 @@ def checked_overrides(
             return final
         if not Path(resume).is_dir():
             raise UsageError(f"resume: {resume} is no run folder")
+        if not any(Path(resume).glob("*.pt")):
+            raise UsageError(f"resume: {resume} holds no checkpoint")
         # The run's own .hydra/ stays as it was.
         return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
 

@@ -343,6 +343,13 @@ def test_resume_runs_in_the_old_folder(run, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_resume_needs_a_checkpoint(run, tmp_path):
+    """A folder that is no run's is refused and nothing is written there."""
+    (tmp_path / "other").mkdir()
+    assert run("resume=other") == (2, ["resume: other holds no checkpoint"], [])
+    assert not list((tmp_path / "other").iterdir())
+
+
 def test_a_folder_in_use_is_refused(run, tmp_path):
     """A second run does not write into the first one's folder."""
     used = tmp_path / "outputs" / "mine"
