@@ -27,7 +27,7 @@ _GPU_PIECE = 1 << 28
 
 def factors(x: Tensor) -> Tensor:
     """exp(2x), kept finite and above zero. No gradient: `additive_scores` supplies its own."""
-    return x.detach().clamp(-_LIMIT, _LIMIT).mul_(2).exp_()
+    return (2 * x.detach().clamp(-_LIMIT, _LIMIT)).exp()
 
 
 def additive_scores(
@@ -158,7 +158,7 @@ def _reciprocals(key_factors, query_factors, demand, per_demand):
 class _AdditiveScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kernels, keys, key_factors, queries, vector, demand, per_demand):
-        query_factors = factors(queries)
+        query_factors = kernels.factors(queries)
         ctx.kernels = kernels
         ctx.save_for_backward(key_factors, query_factors, vector, demand, per_demand)
         return kernels.scores(key_factors, query_factors, vector, demand, per_demand)

@@ -19,14 +19,16 @@ from vrp.policy import additive, lstm
 class Kernels:
     """How each inner loop is computed; the functions of `additive` and `lstm` say what it is."""
 
+    factors: Callable[[Tensor], Tensor]
     scores: Callable[..., Tensor]
     scores_backward: Callable[..., tuple[Tensor, ...]]
     lstm_step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    lstm_step_saving: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-    lstm_step_backward: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    lstm_step_saving: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    lstm_step_backward: Callable[..., tuple[Tensor, Tensor]]
 
 
 EAGER = Kernels(
+    additive.factors,
     additive.scores_in_pieces,
     additive.scores_in_pieces_backward,
     lstm.lstm_step,
@@ -42,6 +44,7 @@ def compiled_kernels() -> Kernels:
         return torch.compile(function, dynamic=True)
 
     return Kernels(
+        fuse(additive.factors),
         fuse(additive.scores_fused),
         fuse(additive.scores_fused_backward),
         fuse(lstm.lstm_step),

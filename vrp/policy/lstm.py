@@ -32,94 +32,109 @@ def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return out.sigmoid() * cell.tanh(), cell
 
 
-def lstm_step_saving(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `lstm_step`, with the factors of its own derivative.
+def lstm_step_saving(gates: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
+    """As `lstm_step`, with what `lstm_step_backward` needs.
 
     Returns:
-        hidden (B, H), cell (B, H), and (B, 6H): d cell / d of the input, forget and cell gates,
-        d hidden / d output gate, d hidden / d cell, and d cell / d last cell.
+        hidden, cell, and the activated input, forget, cell and output gates, all (B, H).
     """
     into, forget, candidate, out = gates.chunk(4, -1)
     into, forget, out = into.sigmoid(), forget.sigmoid(), out.sigmoid()
     candidate = candidate.tanh()
-    new_cell = forget * cell + into * candidate
-    squashed = new_cell.tanh()
-    saved = torch.cat(
-        [
-            candidate * into * (1 - into),
-            cell * forget * (1 - forget),
-            into * (1 - candidate * candidate),
-            squashed * out * (1 - out),
-            out * (1 - squashed * squashed),
-            forget,
-        ],
-        -1,
-    )
-    return out * squashed, new_cell, saved
+    cell = forget * cell + into * candidate
+    return out * cell.tanh(), cell, into, forget, candidate, out
 
 
 def lstm_step_backward(
-    for_hidden: Tensor, for_cell: Tensor, saved: Tensor
+    for_hidden: Tensor,
+    for_cell: Tensor,
+    into: Tensor,
+    forget: Tensor,
+    candidate: Tensor,
+    out: Tensor,
+    cell_before: Tensor,
+    cell: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The derivative of `lstm_step_saving`.
+    """The derivative of one step.
 
     Args:
         for_hidden: (B, H), gradient of the step's hidden state.
         for_cell: (B, H), gradient of its cell state from later steps.
-        saved: (B, 6H), as the step left it.
+        into: (B, H), activated input gate.
+        forget: (B, H), activated forget gate.
+        candidate: (B, H), activated cell gate.
+        out: (B, H), activated output gate.
+        cell_before: (B, H).
+        cell: (B, H), after the step.
 
     Returns:
         The gradient of the gates (B, 4H), and of the cell state before (B, H).
     """
-    into, forget, candidate, out, through, keep = saved.chunk(6, -1)
-    total = for_cell + for_hidden * through
-    gates = torch.cat([into * total, forget * total, candidate * total, out * for_hidden], -1)
-    return gates, total * keep
+    squashed = cell.tanh()
+    total = for_cell + for_hidden * out * (1 - squashed * squashed)
+    gates = torch.cat(
+        [
+            total * candidate * into * (1 - into),
+            total * cell_before * forget * (1 - forget),
+            total * into * (1 - candidate * candidate),
+            for_hidden * squashed * out * (1 - out),
+        ],
+        -1,
+    )
+    return gates, total * forget
 
 
-def lstm_sequence(kernels: Kernels, gates: Tensor, weight_hh: Tensor) -> Tensor:
+def lstm_sequence(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor) -> Tensor:
     """Hidden states over T steps from a zero start.
 
     Args:
         kernels: how each step is computed.
-        gates: (T, B, 4H), the inputs' share with both biases; overwritten.
+        table: (R, 4H), the share in the gates, both biases included, of every input there is.
+        rows: (T, B) int64, the row of `table` that each step takes as its input.
         weight_hh: (4H, H).
 
     Returns:
-        (T, B, H), differentiable in both arguments.
+        (B, T, H), differentiable in table and weight.
     """
-    return _LstmSequence.apply(kernels, gates, weight_hh)
+    return _LstmSequence.apply(kernels, table, rows, weight_hh)
 
 
 class _LstmSequence(torch.autograd.Function):
-    """Gathers the weight's gradient of all steps in one matrix product."""
-
     @staticmethod
-    def forward(ctx, kernels, gates, weight_hh):
-        steps, batch, width = gates.shape
-        hidden = gates.new_empty(steps, batch, width // 4)
-        cell = gates.new_zeros(batch, width // 4)
-        saved = []
+    def forward(ctx, kernels, table, rows, weight_hh):
+        steps, batch = rows.shape
+        size = weight_hh.shape[1]
+        states = table.new_empty(batch, steps, size)
+        hidden, cell = None, table.new_zeros(batch, size)
+        saved = [cell]
         for t in range(steps):
+            gates = table.index_select(0, rows[t])
             if t:
-                gates[t].addmm_(hidden[t - 1], weight_hh.T)
-            now, cell, factors = kernels.lstm_step_saving(gates[t], cell)
-            hidden[t] = now
-            saved.append(factors)
+                gates.addmm_(hidden, weight_hh.T)
+            hidden, cell, *activated = kernels.lstm_step_saving(gates, cell)
+            states[:, t] = hidden
+            saved += [hidden, *activated, cell]
         ctx.kernels = kernels
-        ctx.save_for_backward(weight_hh, hidden, *saved)
-        return hidden
+        ctx.rows_of_table = len(table)
+        ctx.save_for_backward(rows, weight_hh, *saved)
+        return states
 
     @staticmethod
     def backward(ctx, grad):
-        weight_hh, hidden, *saved = ctx.saved_tensors
-        steps, batch, size = hidden.shape
-        grads = hidden.new_empty(steps, batch, 4 * size)
-        for_cell = torch.zeros_like(hidden[0])
-        for_hidden = grad[steps - 1]
+        rows, weight_hh, first_cell, *saved = ctx.saved_tensors
+        steps = len(rows)
+        for_table = grad.new_zeros(ctx.rows_of_table, len(weight_hh))
+        for_weight = torch.zeros_like(weight_hh)
+        for_cell = torch.zeros_like(first_cell)
+        for_hidden = grad[:, steps - 1]
         for t in range(steps - 1, -1, -1):
-            grads[t], for_cell = ctx.kernels.lstm_step_backward(for_hidden, for_cell, saved[t])
+            _, into, forget, candidate, out, cell = saved[6 * t : 6 * t + 6]
+            cell_before = saved[6 * t - 1] if t else first_cell
+            gates, for_cell = ctx.kernels.lstm_step_backward(
+                for_hidden, for_cell, into, forget, candidate, out, cell_before, cell
+            )
+            for_table.index_add_(0, rows[t], gates)
             if t:
-                for_hidden = torch.addmm(grad[t - 1], grads[t], weight_hh)
-        for_weight = grads[1:].reshape(-1, 4 * size).T @ hidden[:-1].reshape(-1, size)
-        return None, grads, for_weight
+                for_weight.addmm_(gates.T, saved[6 * t - 6])
+                for_hidden = torch.addmm(grad[:, t - 1], gates, weight_hh)
+        return None, for_table, None, for_weight

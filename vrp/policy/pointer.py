@@ -296,8 +296,9 @@ class PointerPolicy(nn.Module):
         """
         n, k = state.position.shape
         size = self.lstm.hidden_size
-        gates = self._gates(encoding, state.position, decoder.dropout_mask)
-        gates = gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
+        table, rows = self._gate_rows(encoding, state.position, decoder.dropout_mask)
+        gates = table.index_select(0, rows)
+        gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
         hidden, cell = self._kernels.lstm_step(gates, decoder.cell.reshape(n * k, size))
         hidden, cell = hidden.view(n, k, size), cell.view(n, k, size)
         remaining = state.remaining if encoding.pointer.per_demand is not None else None
@@ -327,9 +328,10 @@ class PointerPolicy(nn.Module):
         n, k, steps = actions.shape
         seen = trace(instances, actions)
         visited = seen.position.permute(2, 0, 1)  # (T, N, K)
-        gates = self._gates(encoding, visited, dropout_mask)
-        hidden = lstm_sequence(self._kernels, gates.view(steps, n * k, -1), self.lstm.weight_hh_l0)
-        hidden = hidden.view(steps, n, k, -1).permute(1, 2, 0, 3).reshape(n, k * steps, -1)
+        table, rows = self._gate_rows(encoding, visited, dropout_mask)
+        hidden = lstm_sequence(
+            self._kernels, table, rows.view(steps, n * k), self.lstm.weight_hh_l0
+        ).view(n, k * steps, -1)
         logits = self._logits(
             encoding,
             hidden,
@@ -349,18 +351,20 @@ class PointerPolicy(nn.Module):
         bias = self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0
         return linear(inputs, self.lstm.weight_ih_l0, bias)
 
-    def _gates(self, encoding: Encoding, position: Tensor, dropout_mask: Tensor | None) -> Tensor:
-        """The inputs' share of the gates at (..., N, K) positions: (... N K, 4H)."""
+    def _gate_rows(
+        self, encoding: Encoding, position: Tensor, dropout_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """A table (R, 4H) of shares in the gates, and its rows for (..., N, K) positions."""
         table = encoding.nodes if encoding.gates is None else encoding.gates
         n, v, width = table.shape
         rows = position + torch.arange(0, n * v, v, device=position.device)[:, None]
-        found = table.reshape(n * v, width).index_select(0, rows.reshape(-1))
+        table, rows = table.reshape(n * v, width), rows.reshape(-1)
         if encoding.gates is not None:
-            return found
-        found = found.view(*position.shape, width)
+            return table, rows
+        inputs = table.index_select(0, rows)
         if dropout_mask is not None:
-            found = found * dropout_mask
-        return self._input_gates(found.reshape(-1, width))
+            inputs = (inputs.view(*position.shape, width) * dropout_mask).view(-1, width)
+        return self._input_gates(inputs), torch.arange(len(rows), device=rows.device)
 
     def _logits(
         self,
