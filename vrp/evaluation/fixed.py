@@ -103,7 +103,7 @@ def outside_training(problem: dict, instances: Instances) -> list[str]:
         trained = problem.get(key, low)
         if (low, high) != (trained, trained):
             here = low if low == high else f"{low} to {high}"
-            differences.append(f"{key} is {here}, in training {trained}")
+            differences.append(f"{key} is {here}, in training {trained}".lower())
     least, most = problem.get("min_demand"), problem.get("max_demand")
     if None not in (least, most) and ((demand < least) | (demand > most)).any():
         here = f"{int(demand.min())} to {int(demand.max())}"

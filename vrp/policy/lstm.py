@@ -16,6 +16,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from vrp.policy.kernels import Kernels
 
+_PER_STEP = 6  # tensors of a step on the tape
+
 
 def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """The next hidden and cell state.
@@ -84,7 +86,12 @@ def lstm_step_backward(
     return gates, total * forget
 
 
-def lstm_sequence(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor) -> Tensor:
+Tape = list[tuple[Tensor, ...]]  # what `lstm_step_saving` returned, a tuple per step
+
+
+def lstm_sequence(
+    kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor, tape: Tape | None = None
+) -> Tensor:
     """Hidden states over T steps from a zero start.
 
     Args:
@@ -92,49 +99,55 @@ def lstm_sequence(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tens
         table: (R, 4H), the share in the gates, both biases included, of every input there is.
         rows: (T, B) int64, the row of `table` that each step takes as its input.
         weight_hh: (4H, H).
+        tape: T or more steps of just this sequence, recorded as it was first played; it spares
+            the forward pass.
 
     Returns:
         (B, T, H), differentiable in table and weight.
     """
-    return _LstmSequence.apply(kernels, table, rows, weight_hh)
+    if tape is None:
+        tape = _play(kernels, table, rows, weight_hh)
+    flat = [tensor for step in tape[: len(rows)] for tensor in step]
+    return _LstmSequence.apply(kernels, table, rows, weight_hh, *flat)
+
+
+@torch.no_grad()
+def _play(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor) -> Tape:
+    hidden = cell = table.new_zeros(rows.shape[1], weight_hh.shape[1])
+    tape = []
+    for row in rows:
+        gates = table.index_select(0, row).addmm_(hidden, weight_hh.T)
+        hidden, cell, *activated = kernels.lstm_step_saving(gates, cell)
+        tape.append((hidden, cell, *activated))
+    return tape
 
 
 class _LstmSequence(torch.autograd.Function):
+    """The forward pass is the tape; only the backward pass computes."""
+
     @staticmethod
-    def forward(ctx, kernels, table, rows, weight_hh):
-        steps, batch = rows.shape
-        size = weight_hh.shape[1]
-        states = table.new_empty(batch, steps, size)
-        hidden, cell = None, table.new_zeros(batch, size)
-        saved = [cell]
-        for t in range(steps):
-            gates = table.index_select(0, rows[t])
-            if t:
-                gates.addmm_(hidden, weight_hh.T)
-            hidden, cell, *activated = kernels.lstm_step_saving(gates, cell)
-            states[:, t] = hidden
-            saved += [hidden, *activated, cell]
+    def forward(ctx, kernels, table, rows, weight_hh, *tape):
         ctx.kernels = kernels
         ctx.rows_of_table = len(table)
-        ctx.save_for_backward(rows, weight_hh, *saved)
-        return states
+        ctx.save_for_backward(rows, weight_hh, *tape)
+        return torch.stack(tape[::_PER_STEP], 1)
 
     @staticmethod
     def backward(ctx, grad):
-        rows, weight_hh, first_cell, *saved = ctx.saved_tensors
-        steps = len(rows)
+        rows, weight_hh, *tape = ctx.saved_tensors
+        steps = [tape[i : i + _PER_STEP] for i in range(0, len(tape), _PER_STEP)]
         for_table = grad.new_zeros(ctx.rows_of_table, len(weight_hh))
         for_weight = torch.zeros_like(weight_hh)
-        for_cell = torch.zeros_like(first_cell)
-        for_hidden = grad[:, steps - 1]
-        for t in range(steps - 1, -1, -1):
-            _, into, forget, candidate, out, cell = saved[6 * t : 6 * t + 6]
-            cell_before = saved[6 * t - 1] if t else first_cell
+        nothing = torch.zeros_like(tape[0])
+        for_hidden, for_cell = grad[:, -1], nothing
+        for t in range(len(steps) - 1, -1, -1):
+            _, cell, *activated = steps[t]
+            hidden_before, cell_before = steps[t - 1][:2] if t else (nothing, nothing)
             gates, for_cell = ctx.kernels.lstm_step_backward(
-                for_hidden, for_cell, into, forget, candidate, out, cell_before, cell
+                for_hidden, for_cell, *activated, cell_before, cell
             )
             for_table.index_add_(0, rows[t], gates)
             if t:
-                for_weight.addmm_(gates.T, saved[6 * t - 6])
+                for_weight.addmm_(gates.T, hidden_before)
                 for_hidden = torch.addmm(grad[:, t - 1], gates, weight_hh)
-        return None, for_table, None, for_weight
+        return None, for_table, None, for_weight, *([None] * len(tape))

@@ -26,7 +26,7 @@ from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
-from vrp.policy.lstm import lstm_sequence
+from vrp.policy.lstm import Tape, lstm_sequence
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
 
@@ -281,7 +281,12 @@ class PointerPolicy(nn.Module):
 
     @torch.no_grad()
     def step(
-        self, encoding: Encoding, decoder: DecoderState, state: State, legal: Tensor
+        self,
+        encoding: Encoding,
+        decoder: DecoderState,
+        state: State,
+        legal: Tensor,
+        tape: Tape | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Logits of the next node.
 
@@ -290,6 +295,7 @@ class PointerPolicy(nn.Module):
             decoder: the memory before this step.
             state: where the vehicles stand.
             legal: (N, K, V) bool, true where a node may be chosen.
+            tape: the step's LSTM states are recorded on it, for `log_probs`.
 
         Returns:
             (N, K, V) logits, minus infinity where not legal, and the memory after this step.
@@ -299,7 +305,12 @@ class PointerPolicy(nn.Module):
         table, rows = self._gate_rows(encoding, state.position, decoder.dropout_mask)
         gates = table.index_select(0, rows)
         gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
-        hidden, cell = self._kernels.lstm_step(gates, decoder.cell.reshape(n * k, size))
+        before = decoder.cell.reshape(n * k, size)
+        if tape is None:
+            hidden, cell = self._kernels.lstm_step(gates, before)
+        else:
+            tape.append(self._kernels.lstm_step_saving(gates, before))
+            hidden, cell = tape[-1][:2]
         hidden, cell = hidden.view(n, k, size), cell.view(n, k, size)
         remaining = state.remaining if encoding.pointer.per_demand is not None else None
         logits = self._logits(encoding, hidden, state.load, remaining, legal)
@@ -312,6 +323,7 @@ class PointerPolicy(nn.Module):
         actions: Tensor,
         forced: int = 0,
         dropout_mask: Tensor | None = None,
+        tape: Tape | None = None,
     ) -> Replay:
         """Log-probabilities of whole tours, all steps at once, with gradient.
 
@@ -321,6 +333,8 @@ class PointerPolicy(nn.Module):
             actions: (N, K, T) int64, legal tours padded with 0.
             forced: how many first steps were imposed by the search and count 0.
             dropout_mask: (N, K, M), the one the tours were made with.
+            tape: recorded while these very tours were made with these very weights; it spares
+                the LSTM's forward pass. Without it that pass is computed anew.
 
         Returns:
             The replay.
@@ -330,7 +344,7 @@ class PointerPolicy(nn.Module):
         visited = seen.position.permute(2, 0, 1)  # (T, N, K)
         table, rows = self._gate_rows(encoding, visited, dropout_mask)
         hidden = lstm_sequence(
-            self._kernels, table, rows.view(steps, n * k), self.lstm.weight_hh_l0
+            self._kernels, table, rows.view(steps, n * k), self.lstm.weight_hh_l0, tape
         ).view(n, k * steps, -1)
         logits = self._logits(
             encoding,

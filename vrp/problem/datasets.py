@@ -132,7 +132,7 @@ class Check:
 
     Attributes:
         instances: how many were searched again.
-        time_limit: of that search, seconds per instance.
+        time_limit: of that search, processor seconds per instance.
         improved: how many became shorter by more than rounding.
         mean_improvement_percent: of the mean cost, as a share of the reference's.
         max_improvement_percent: of the instance that gained most.
@@ -155,7 +155,7 @@ class Reference:
         solver: name of the solver.
         version: of the solver.
         seed: given to the solver for each instance.
-        time_limit: seconds per instance.
+        time_limit: processor seconds per instance.
         check: how good the costs are, or None where that was not measured.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vrp.policy.lstm import Tape
 from vrp.policy.pointer import Encoding, PointerPolicy
 from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
@@ -51,6 +52,7 @@ def rollout(
     num_solutions: int,
     choose: Select,
     dropout_mask: Tensor | None = None,
+    tape: Tape | None = None,
 ) -> Tensor:
     """K = `num_solutions` tours of each instance, chosen step by step.
 
@@ -61,6 +63,7 @@ def rollout(
         num_solutions: K.
         choose: maps logits (N, K, V) and the step's number to nodes (N, K).
         dropout_mask: (N, K, M) or None.
+        tape: the LSTM's states are recorded on it, for `PointerPolicy.log_probs`.
 
     Returns:
         (N, K, T) int64 actions, padded with 0; T is the longest tour's number of steps.
@@ -74,7 +77,8 @@ def rollout(
     most = max_steps(instances)
     actions = []
     for t in range(most):
-        logits, decoder = policy.step(encoding, decoder, state, legal_mask(instances, state))
+        legal = legal_mask(instances, state)
+        logits, decoder = policy.step(encoding, decoder, state, legal, tape)
         action = choose(logits, t)
         state = step(instances, state, action)
         actions.append(action)

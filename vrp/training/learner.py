@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vrp.policy.lstm import Tape
 from vrp.policy.pointer import PointerPolicy
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
@@ -82,6 +83,7 @@ class Learner(nn.Module):
         """Sample K tours of each instance and weigh their log-probabilities."""
         encoding = self.policy.encode(instances)
         fixed = encoding.detach()
+        tape: Tape = []
         actions = rollout(
             self.policy,
             instances,
@@ -89,12 +91,13 @@ class Learner(nn.Module):
             self.num_rollouts,
             sampled_choice(draws.uniforms),
             draws.dropout_mask,
+            tape,
         )
         cost = tour_length(instances, actions).float()
         expected, baseline_loss = self.baseline(self.policy, fixed, instances, cost)
         advantages = advantage(cost, expected)
         replay = self.policy.log_probs(
-            encoding, instances, actions, dropout_mask=draws.dropout_mask
+            encoding, instances, actions, dropout_mask=draws.dropout_mask, tape=tape
         )
         log_prob = replay.log_prob.sum(-1)
         return Learned(

@@ -326,7 +326,7 @@ def versions() -> dict[str, str | int]:
     return {
         "vrp-rl": version("vrp-rl"),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "threads": torch.get_num_threads(),
     }
