@@ -172,7 +172,7 @@ class _PlainUnpickler(pickle._Unpickler):
     """Knows no opcode that looks up a name, makes an object or calls anything.
 
     The unpickler written in Python, since that in C has no table of opcodes to restrict, and
-    allocates whatever a corrupt reference asks for. A set of 10,000 instances takes seconds.
+    allocates whatever a corrupt reference asks for. This one takes 10 s for 10,000 × 100 customers.
     """
 
     dispatch = _Dispatch(
