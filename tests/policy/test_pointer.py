@@ -20,6 +20,7 @@ from vrp.policy import PointerPolicy
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
+from vrp.search.rollout import rollout, sampled_choice
 
 SIZE = 16
 VARIANTS = {
@@ -117,6 +118,29 @@ def test_dropout_is_one_mask_per_tour(variant, split):
     replay = policy.log_probs(policy.encode(instances), instances, play.actions, dropout_mask=mask)
     expected = textbook_log_prob(logits, play).float()
     torch.testing.assert_close(replay.log_prob, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("situation", ["several trips", "some need nothing", "split, random"])
+def test_replay_of_recorded_steps(situation, dropout):
+    """With the LSTM's states from the steps themselves the replay is the same, gradient too."""
+    policy, instances = make_policy(dropout=dropout).train(), SITUATIONS[situation]
+    n, k = len(instances), 3
+    mask = policy.dropout_mask(n, k, torch.Generator().manual_seed(0))
+    encoding, tape = policy.encode(instances), []
+    uniforms = torch.rand(30, n, k, generator=torch.Generator().manual_seed(1))
+    choose = sampled_choice(uniforms)
+    actions = rollout(policy, instances, encoding.detach(), k, choose, mask, tape)
+    parameters = list(policy.parameters())
+    found = []
+    for recorded in (None, tape):
+        replay = policy.log_probs(
+            policy.encode(instances), instances, actions, dropout_mask=mask, tape=recorded
+        )
+        gradient = torch.autograd.grad(replay.log_prob.sum(), parameters, materialize_grads=True)
+        found.append([replay.log_prob, replay.entropy, *gradient])
+    for computed, recorded in zip(*found, strict=True):
+        torch.testing.assert_close(recorded, computed, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_mask_keeps_the_mean():

@@ -1,0 +1,189 @@
+"""The inner loops against plain autograd, finite differences and `torch.nn.LSTM`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from vrp.policy import additive, lstm
+from vrp.policy.additive import additive_scores, factors
+from vrp.policy.kernels import EAGER, Kernels
+from vrp.policy.lstm import lstm_sequence, lstm_step
+
+# What `torch.compile` is given, run without it.
+FUSED = Kernels(
+    additive.factors,
+    additive.scores_fused,
+    additive.scores_fused_backward,
+    lstm.lstm_step,
+    lstm.lstm_step_saving,
+    lstm.lstm_step_backward,
+)
+both_kernels = pytest.mark.parametrize("kernels", [EAGER, FUSED], ids=["eager", "fused"])
+changing_demand = pytest.mark.parametrize("split", [False, True])
+
+
+def scores(kernels: Kernels, keys: Tensor, queries: Tensor, vector: Tensor, *demand) -> Tensor:
+    """`additive_scores` with the factors that belong to the keys."""
+    return additive_scores(kernels, keys, factors(keys), queries, vector, *demand)
+
+
+def plain_scores(keys, queries, vector, demand=None, per_demand=None) -> Tensor:
+    """The same by the formula, with every inner term stored."""
+    inner = keys[:, None] + queries[:, :, None]
+    if demand is not None:
+        inner = inner + demand[..., None] * per_demand
+    return inner.tanh() @ vector
+
+
+def drawn(n: int, q: int, v: int, m: int, split: bool, dtype=torch.float32) -> list[Tensor]:
+    """Keys, queries and vector, and for split deliveries demand and its direction."""
+    random = torch.Generator().manual_seed(0)
+    shapes = [(n, v, m), (n, q, m), (m,), (n, q, v), (m,)][: 5 if split else 3]
+    found = [torch.randn(s, generator=random, dtype=dtype) for s in shapes]
+    return [x.requires_grad_(i != 3) for i, x in enumerate(found)]
+
+
+# The last two are worked on in several pieces of unequal size.
+SIZES = [(1, 1, 2, 1), (3, 4, 5, 6), (100, 8, 21, 128), (3, 40, 70, 256)]
+
+
+@both_kernels
+@changing_demand
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_scores_are_the_formula(size, split, kernels):
+    """The vector times tanh(key + query), whatever the sizes."""
+    parts = drawn(*size, split)
+    torch.testing.assert_close(scores(kernels, *parts), plain_scores(*parts), rtol=1e-4, atol=1e-4)
+
+
+@both_kernels
+@changing_demand
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_gradient_of_the_scores(size, split, kernels):
+    """The backward pass that recomputes is the one that stores."""
+    parts = drawn(*size, split)
+    learned = [part for part in parts if part.requires_grad]
+    n, q, v, _ = size
+    weight = torch.randn(n, q, v, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(scores(kernels, *parts), learned, weight)
+    expected = torch.autograd.grad(plain_scores(*parts), learned, weight)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max().item())
+
+
+@both_kernels
+@changing_demand
+def test_gradient_of_the_scores_by_differences(split, kernels):
+    """In float64, against finite differences."""
+    parts = drawn(2, 3, 4, 3, split, torch.float64)
+    assert torch.autograd.gradcheck(lambda *p: scores(kernels, *p), parts)
+
+
+# One of the two may be as large as it likes; both only where they do not oppose each other.
+FAR = [(-30.0, 1e4), (-30.0, 39.0), (30.0, -1e4), (30.0, -39.0), (30.0, 1e4), (1e30, 1e30)]
+NEAR = [(0.0, 1e4), (5.0, -39.0), (-5.0, 6.0), (-1e4, 0.0), (-1e30, 0.0), (-39.0, -1e4)]
+
+
+@both_kernels
+@pytest.mark.parametrize(("key", "query"), FAR + NEAR)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_large_inputs(key, query, swapped, kernels):
+    """Far out the scores saturate: finite and right, and so are their gradients."""
+    key, query = (query, key) if swapped else (key, query)
+    keys = torch.full((1, 1, 1), key, requires_grad=True)
+    queries = torch.full((1, 1, 1), query, requires_grad=True)
+    vector = torch.ones(1, requires_grad=True)
+    found = scores(kernels, keys, queries, vector)
+    expected = torch.tensor(key + query).tanh()
+    torch.testing.assert_close(found.squeeze(), expected, rtol=1e-4, atol=1e-4)
+    for gradient in torch.autograd.grad(found.sum(), (keys, queries)):
+        torch.testing.assert_close(gradient.squeeze(), 1 - expected**2, rtol=1e-4, atol=1e-4)
+
+
+@both_kernels
+def test_factors_are_finite(kernels):
+    """Nothing that could meet its inverse is infinite or zero."""
+    found = kernels.factors(torch.tensor([-1e30, -100.0, 0.0, 100.0, 1e30]))
+    assert found.isfinite().all()
+    assert (found > 0).all()
+    assert found[2] == 1
+
+
+def lstm_parts(steps: int, batch: int, rows: int, size: int, dtype=torch.float32):
+    """A table of inputs' shares, rows of it, and the recurrent weight."""
+    random = torch.Generator().manual_seed(0)
+    table = torch.randn(rows, 4 * size, generator=random, dtype=dtype).requires_grad_()
+    weight = torch.randn(4 * size, size, generator=random, dtype=dtype).requires_grad_()
+    return table, torch.randint(rows, (steps, batch), generator=random), weight
+
+
+def torch_lstm(inputs: Tensor, layer: torch.nn.LSTM, weights: dict[str, Tensor]) -> Tensor:
+    """(B, T, H) hidden states of PyTorch's own layer with given weights."""
+    return functional_call(layer, weights, (inputs,))[0].transpose(0, 1)
+
+
+@both_kernels
+@pytest.mark.parametrize(("steps", "batch", "rows", "size"), [(1, 2, 3, 4), (9, 5, 4, 16)])
+def test_sequence_is_the_lstm_of_torch(steps, batch, rows, size, kernels):
+    """Hidden states and gradients are those of `torch.nn.LSTM`."""
+    random = torch.Generator().manual_seed(0)
+    layer = torch.nn.LSTM(7, size)
+    weights = {
+        name: torch.randn(value.shape, generator=random).mul_(0.5).requires_grad_()
+        for name, value in layer.named_parameters()
+    }
+    inputs = torch.randn(rows, 7, generator=random).requires_grad_()
+    index = torch.randint(rows, (steps, batch), generator=random)
+    upstream = torch.randn(batch, steps, size, generator=random)
+    learned = [inputs, *weights.values()]
+
+    theirs = torch_lstm(inputs[index], layer, weights)
+    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+    table = inputs @ weights["weight_ih_l0"].T + bias
+    ours = lstm_sequence(kernels, table, index, weights["weight_hh_l0"])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    found = torch.autograd.grad(ours, learned, upstream)
+    expected = torch.autograd.grad(theirs, learned, upstream)
+    for mine, yours in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, yours, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_of_the_sequence_by_differences():
+    """In float64, against finite differences; rows that come often and never are among them."""
+    table, rows, weight = lstm_parts(4, 3, 5, 2, torch.float64)
+    assert len(rows.unique()) < 5
+    assert torch.autograd.gradcheck(
+        lambda table, weight: lstm_sequence(EAGER, table, rows, weight), (table, weight)
+    )
+
+
+def test_step_is_the_sequence():
+    """One step after another gives the hidden states of the sequence."""
+    table, rows, weight = lstm_parts(6, 3, 5, 4)
+    with torch.no_grad():
+        together = lstm_sequence(EAGER, table, rows, weight)
+        hidden = cell = torch.zeros(3, 4)
+        for t, row in enumerate(rows):
+            hidden, cell = lstm_step(table[row] + hidden @ weight.T, cell)
+            torch.testing.assert_close(hidden, together[:, t])
+
+
+def test_gates_far_out():
+    """Saturated gates neither overflow nor spoil the gradient."""
+    table, rows, weight = lstm_parts(6, 3, 5, 4)
+    hidden = lstm_sequence(EAGER, table * 1e4, rows, weight)
+    assert hidden.isfinite().all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(hidden.sum(), (table, weight)))
+
+
+def test_sequence_keeps_its_inputs():
+    """Neither pass writes into what it was given."""
+    table, rows, weight = lstm_parts(6, 3, 5, 4)
+    before = table.detach().clone(), rows.clone(), weight.detach().clone()
+    lstm_sequence(EAGER, table, rows, weight).sum().backward()
+    assert torch.equal(table, before[0])
+    assert torch.equal(rows, before[1])
+    assert torch.equal(weight, before[2])

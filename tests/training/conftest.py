@@ -1,0 +1,40 @@
+"""What the tests of training share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from runs import small_config
+
+from vrp.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """Small tensors on one thread: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all the rest of a small run."""
+    monkeypatch.setattr("vrp.training.trainer.can_draw", lambda: False)
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes a small run: `make_trainer(*overrides, folder="run")`."""
+
+    def make(*overrides: str, folder: str = "run") -> Trainer:
+        (tmp_path / folder).mkdir()
+        config = small_config(*overrides)
+        return Trainer(config, tmp_path / folder, torch.device("cpu"), time.perf_counter())
+
+    return make

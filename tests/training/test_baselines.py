@@ -1,0 +1,175 @@
+"""What is expected of an instance, against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vrp.policy import PointerPolicy
+from vrp.policy.encoders import LinearEncoder
+from vrp.problem import Instances, UniformGenerator
+from vrp.problem.environment import legal_mask, reset
+from vrp.training.baselines import CriticBaseline, ExponentialBaseline, SharedBaseline
+
+SIZE = 8
+COST = torch.tensor([[1.0, 3.0, 8.0], [2.0, 2.0, 5.0]])
+
+
+@pytest.fixture
+def policy() -> PointerPolicy:
+    """A small policy with drawn weights."""
+    found = PointerPolicy(LinearEncoder(SIZE), SIZE)
+    found.initialise(0)
+    return found
+
+
+@pytest.fixture
+def instances() -> Instances:
+    """Two instances of four customers."""
+    return UniformGenerator(4, 12)(2, torch.Generator().manual_seed(0))
+
+
+def expected(baseline, policy, instances, cost=COST):
+    """Expected cost and the baseline's own loss."""
+    return baseline(policy, policy.encode(instances).detach(), instances, cost)
+
+
+def test_shared_is_the_mean_of_the_others(policy, instances):
+    """Of costs 1, 3, 8 the others' means are 5.5, 4.5 and 2; of 2, 2, 5 they are 3.5, 3.5, 2."""
+    found, loss = expected(SharedBaseline(), policy, instances)
+    torch.testing.assert_close(found, torch.tensor([[5.5, 4.5, 2.0], [3.5, 3.5, 2.0]]))
+    assert loss == 0
+
+
+def test_shared_of_two():
+    """With two solutions each is measured by the other."""
+    found, _ = SharedBaseline()(None, None, None, torch.tensor([[1.0, 4.0]]))
+    assert found.tolist() == [[4, 1]]
+
+
+def test_shared_needs_two():
+    """One solution has no other; the error says what to do."""
+    SharedBaseline().check_rollouts(2)
+    with pytest.raises(ValueError, match=r"num_rollouts is 1.*at least 2"):
+        SharedBaseline().check_rollouts(1)
+
+
+@pytest.mark.parametrize("baseline", [ExponentialBaseline(), CriticBaseline(SIZE)])
+def test_others_need_one(baseline):
+    """The critic and the average work with a single solution."""
+    baseline.check_rollouts(1)
+
+
+def test_exponential_by_hand(policy, instances):
+    """Means 4, 8 and 2 with decay 0.75: expected are 4, 4 and 0.75 * 4 + 0.25 * 8 = 5."""
+    baseline = ExponentialBaseline(0.75)
+    seen = []
+    for mean in (4.0, 8.0, 2.0):
+        cost = torch.tensor([[mean - 1, mean + 1]])
+        found, loss = expected(baseline, policy, instances[:1], cost)
+        assert found.shape == cost.shape
+        assert loss == 0
+        seen.append(found.unique().item())
+    assert seen == pytest.approx([4, 4, 5])
+
+
+def test_exponential_survives_a_checkpoint(policy, instances):
+    """The average is part of what is saved."""
+    one, two = ExponentialBaseline(0.5), ExponentialBaseline(0.5)
+    expected(one, policy, instances, COST)
+    two.load_state_dict(one.state_dict())
+    for cost in (COST + 1, COST + 2):
+        first, _ = expected(one, policy, instances, cost)
+        second, _ = expected(two, policy, instances, cost)
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_refused_decay(decay):
+    """A decay out of range is named."""
+    with pytest.raises(ValueError, match=f"decay is {decay}"):
+        ExponentialBaseline(decay)
+
+
+def critic() -> CriticBaseline:
+    """A critic with drawn weights."""
+    found = CriticBaseline(SIZE)
+    found.initialise(0)
+    return found
+
+
+def test_critic_by_hand(policy, instances):
+    """Embedded inputs weighted with the first step's probabilities, then two dense layers."""
+    baseline = critic()
+    found, loss = expected(baseline, policy, instances)
+    with torch.no_grad():
+        encoding, state = policy.encode(instances), reset(instances, 1)
+        logits, _ = policy.step(
+            encoding, policy.start(encoding, 1), state, legal_mask(instances, state)
+        )
+        embedded = policy.encoder(instances.coordinates())
+        demand = instances.node_demand() / instances.capacity[:, None]
+        inputs = torch.cat([embedded, demand[..., None]], -1)
+        summary = (logits[:, 0].softmax(-1)[..., None] * inputs).sum(1)
+        weight = dict(baseline.named_parameters())
+        hidden = (summary @ weight["hidden.weight"].T + weight["hidden.bias"]).clamp(min=0)
+        value = hidden @ weight["output.weight"].T + weight["output.bias"]
+    torch.testing.assert_close(found.expand(2, 3), value.expand(2, 3))
+    torch.testing.assert_close(loss, (value - COST).square().mean())
+
+
+def test_critic_knows_no_action(policy, instances):
+    """What it expects depends on the instance, not on what the tours cost."""
+    baseline = critic()
+    first, _ = expected(baseline, policy, instances, COST)
+    second, _ = expected(baseline, policy, instances, COST * 10)
+    assert torch.equal(first, second)
+
+
+def test_critic_teaches_itself_only(policy, instances):
+    """Its loss has a gradient for the critic and none for the policy."""
+    baseline = critic()
+    encoding = policy.encode(instances)
+    found, loss = baseline(policy, encoding.detach(), instances, COST)
+    assert not found.requires_grad
+    loss.backward()
+    assert all(parameter.grad is None for parameter in policy.parameters())
+    assert all(parameter.grad.any() for parameter in baseline.parameters())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_critic_under_dropout(training, instances):
+    """The critic sees the policy without dropout, in training too: nothing is left to chance."""
+    policy = PointerPolicy(LinearEncoder(SIZE), SIZE, dropout=0.5)
+    policy.initialise(0)
+    plain = PointerPolicy(LinearEncoder(SIZE), SIZE)
+    plain.initialise(0)
+    first, _ = expected(critic(), policy.train(training), instances)
+    second, _ = expected(critic(), plain, instances)
+    torch.testing.assert_close(first, second)
+
+
+def test_critic_learns(policy, instances):
+    """Adam brings the loss down on costs that do not change."""
+    baseline = critic()
+    optimizer = torch.optim.Adam(baseline.parameters(), 0.03)
+    losses = []
+    for _ in range(150):
+        _, loss = expected(baseline, policy, instances, torch.tensor([[2.0], [3.0]]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 < 1 < losses[0]
+
+
+def test_critic_start():
+    """Glorot's bounds and no bias, and another start for another seed."""
+    one, two = critic(), CriticBaseline(SIZE)
+    two.initialise(1)
+    for name, value in one.named_parameters():
+        if name.endswith("bias"):
+            assert not value.any()
+        else:
+            assert value.abs().max() <= (6 / sum(value.shape)) ** 0.5
+            assert not torch.equal(value, dict(two.named_parameters())[name])

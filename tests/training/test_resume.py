@@ -1,0 +1,279 @@
+"""A run that stopped and went on is the run that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from runs import events, learned, metrics, same, small_config
+
+from vrp.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from vrp.training.resume import resumed_config
+from vrp.training.trainer import Trainer
+
+# What takes part in learning beside the weights: each must come back.
+VARIANTS = {
+    "shared": (),
+    "critic": ("baseline=critic", "num_rollouts=1"),
+    "exponential": ("baseline=exponential", "num_rollouts=1"),
+    "dropout": ("policy.dropout=0.3",),
+    "embedding": ("encoder=embedding", "encoder.bins=4", "encoder.max_norm=0.5"),
+    "frozen": ("encoder=embedding", "encoder.bins=4", "encoder.freeze=true"),
+    "split": ("problem.split_delivery=true", "problem.capacity=6"),
+    "paper": ("policy.scale_demand=false", "grad_clip_kind=per_variable", "grad_clip=0.1"),
+    "constant": ("learning_rate_decay=none", "policy.glimpses=0"),
+}
+
+
+class Killed(Exception):
+    """Ends a run between two steps, with nothing written."""
+
+
+def begin(folder: Path, *overrides: str) -> Trainer:
+    """The trainer of a new small run."""
+    folder.mkdir()
+    return Trainer(small_config(*overrides), folder, torch.device("cpu"), time.perf_counter())
+
+
+def go_on(folder: Path, **changes: object) -> Trainer:
+    """The trainer that `resume=folder` with changed keys makes."""
+    config = small_config() | changes | {"resume": str(folder)}
+    merged, checkpoint = resumed_config(config, folder, tuple(changes))
+    return Trainer(merged, folder, torch.device("cpu"), time.perf_counter(), checkpoint)
+
+
+def kill_at(trainer: Trainer, step: int) -> None:
+    """Run, and stop dead before the given step of this piece."""
+    calls = iter(range(10_000))
+
+    def count(*_: object) -> None:
+        if next(calls) == step:
+            raise Killed
+
+    trainer.learner.register_forward_pre_hook(count)
+    with pytest.raises(Killed):
+        trainer.run()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_stopped_and_resumed(variant, tmp_path):
+    """Weights, optimizer, baseline and rows of metrics.csv are those of a run in one piece."""
+    overrides = VARIANTS[variant]
+    assert begin(tmp_path / "straight", *overrides).run() == 0
+    assert begin(tmp_path / "pieces", *overrides, "max_instances=64").run() == 0
+    assert go_on(tmp_path / "pieces", max_instances=96).run() == 0
+    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
+    assert same(learned(pieces), learned(straight))
+    assert pieces["progress"]["step"] == straight["progress"]["step"] == 12
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("variant", ["shared", "exponential", "dropout"])
+def test_killed_and_resumed(variant, tmp_path):
+    """A run that dies between two checkpoints repeats what it had not kept, exactly."""
+    overrides = VARIANTS[variant]
+    begin(tmp_path / "straight", *overrides).run()
+    kill_at(begin(tmp_path / "pieces", *overrides), 7)
+    assert load_checkpoint(tmp_path / "pieces" / "last.pt")["progress"]["step"] == 4
+    kill_at(go_on(tmp_path / "pieces"), 6)
+    assert load_checkpoint(tmp_path / "pieces" / "last.pt")["progress"]["step"] == 8
+    go_on(tmp_path / "pieces").run()
+    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
+    assert same(learned(pieces), learned(straight))
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "straight")
+    assert events(tmp_path / "pieces") == events(tmp_path / "straight")
+
+
+def test_stopped_between_validations(tmp_path):
+    """A stop adds its own row; the weights and the later validations are the same."""
+    begin(tmp_path / "straight").run()
+    begin(tmp_path / "pieces", "max_instances=40").run()
+    go_on(tmp_path / "pieces", max_instances=96).run()
+    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
+    assert same(learned(pieces), learned(straight))
+    validated = {row["step"]: row["val_cost"] for row in metrics(tmp_path / "pieces")}
+    assert list(validated) == ["0", "4", "5", "8", "12"]
+    for row in metrics(tmp_path / "straight"):
+        assert validated[row["step"]] == row["val_cost"]
+
+
+def test_later_traces_are_cut(tmp_path):
+    """Rows and events from after the checkpoint are gone before training goes on."""
+    folder = tmp_path / "run"
+    kill_at(begin(folder, "checkpoint_every=64"), 7)
+    assert [row["step"] for row in metrics(folder)] == ["0", "4"]
+    assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 0
+    kill_at(go_on(folder), 2)
+    assert [row["step"] for row in metrics(folder)] == ["0"]
+    assert {step for step, _ in events(folder)} == {0}
+
+
+def test_half_a_row(tmp_path):
+    """A last row that was only half written is dropped."""
+    folder = tmp_path / "run"
+    begin(folder, "max_instances=64").run()
+    rows = metrics(folder)
+    with open(folder / "metrics.csv", "a") as file:
+        file.write("9,72,1.2")
+    kill_at(go_on(folder, max_instances=96), 0)
+    assert metrics(folder) == rows
+
+
+def test_seconds_go_on(tmp_path):
+    """Time adds up over the pieces and never falls."""
+    folder = tmp_path / "run"
+    begin(folder, "max_instances=64").run()
+    first = load_checkpoint(folder / "last.pt")["progress"]
+    go_on(folder, max_instances=96).run()
+    second = load_checkpoint(folder / "last.pt")["progress"]
+    assert 0 < first["train_seconds"] < second["train_seconds"]
+    assert 0 < first["seconds"] < second["seconds"]
+    assert second["train_seconds"] <= second["seconds"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "changed", "missing"])
+def test_damaged_last_falls_back(damage, tmp_path, capsys):
+    """Where last.pt cannot be read previous.pt is taken, and it is said which."""
+    folder = tmp_path / "run"
+    begin(folder).run()
+    begin(tmp_path / "straight").run()
+    last = folder / "last.pt"
+    data = last.read_bytes()
+    middle = len(data) // 2
+    broken = {
+        "empty": b"",
+        "truncated": data[:middle],
+        "changed": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "missing": None,
+    }[damage]
+    last.unlink()
+    if broken is not None:
+        last.write_bytes(broken)
+    trainer = go_on(folder)
+    said = capsys.readouterr().err
+    assert "last.pt" in said
+    assert "previous.pt" in said
+    trainer.run()
+    assert same(
+        learned(load_checkpoint(last)), learned(load_checkpoint(tmp_path / "straight" / "last.pt"))
+    )
+
+
+def test_nothing_to_resume(tmp_path):
+    """A folder without a checkpoint is named."""
+    with pytest.raises(FileNotFoundError, match=r"last\.pt"):
+        resumed_config(small_config() | {"resume": str(tmp_path)}, tmp_path, ())
+
+
+def test_both_damaged(tmp_path):
+    """Where neither file can be read the error is a damaged checkpoint."""
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / name).write_bytes(b"\0" * 100)
+    with pytest.raises(CheckpointError, match=r"\.pt"):
+        resumed_config(small_config() | {"resume": str(tmp_path)}, tmp_path, ())
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Path:
+    """A run that stopped at 64 of 96 instances; not to be written to."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    config = small_config()
+    save_checkpoint_of(config, folder)
+    return folder
+
+
+def save_checkpoint_of(config: dict, folder: Path) -> None:
+    """A checkpoint that holds a config and nothing to go on from."""
+    folder.mkdir()
+    save_checkpoint(folder / "last.pt", {"config": config})
+
+
+def changed(key: str, value: object) -> dict:
+    """The small run's config with one dotted key changed."""
+    config = small_config()
+    *path, last = key.split(".")
+    section = config
+    for part in path:
+        section = section[part]
+    section[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "was"),
+    [
+        ("learning_rate", 0.5, "0.001"),
+        ("seed", 7, "0"),
+        ("batch_size", 16, "8"),
+        ("encoder.init", "glorot", "torch"),
+        ("problem.capacity", 20, "15"),
+        ("validation.every", 10, "32"),
+        ("decay_instances", 1000, "96"),
+    ],
+)
+def test_other_settings_may_not_differ(key, value, was, stopped):
+    """What would make it another run is refused, with both values."""
+    config = changed(key, value) | {"resume": str(stopped)}
+    with pytest.raises(ValueError, match=key) as refused:
+        resumed_config(config, stopped, (key,))
+    assert f" {value} " in str(refused.value)
+    assert f" {was} " in str(refused.value)
+
+
+def test_equal_settings_may_be_repeated(stopped):
+    """To type what the run has anyway is no error."""
+    config = small_config() | {"resume": str(stopped)}
+    merged, _ = resumed_config(config, stopped, ("learning_rate", "encoder", "encoder.init"))
+    assert merged["learning_rate"] == config["learning_rate"]
+
+
+def test_config_comes_from_the_run(stopped):
+    """Defaults of the command line do not replace what the run was made with."""
+    other = changed("learning_rate", 9.0) | {"resume": str(stopped), "max_time": 5.0}
+    merged, checkpoint = resumed_config(other, stopped, ("max_time",))
+    assert merged["learning_rate"] == small_config()["learning_rate"]
+    assert merged["max_time"] == 5.0
+    assert merged["resume"] == str(stopped)
+    assert same(checkpoint["config"], small_config())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_instances", 80), ("max_time", 1.0), ("progress", True), ("device", "cpu")],
+)
+def test_stops_logging_and_device_may_differ(key, value, stopped):
+    """When it stops, what it shows and where it computes are the user's choice."""
+    merged, _ = resumed_config(
+        small_config() | {key: value, "resume": str(stopped)}, stopped, (key,)
+    )
+    assert merged[key] == value
+
+
+def test_beyond_the_decay(stopped):
+    """More instances than the learning rate was planned for are refused, with both numbers."""
+    config = small_config() | {"max_instances": 97, "resume": str(stopped)}
+    with pytest.raises(ValueError, match=r"97.*96"):
+        resumed_config(config, stopped, ("max_instances",))
+
+
+def test_a_new_run_is_left_as_it_is(tmp_path):
+    """Without `resume` the config is the command line's."""
+    config = small_config()
+    merged, checkpoint = resumed_config(copy.deepcopy(config), tmp_path, ("seed",))
+    assert merged == config
+    assert checkpoint is None
+
+
+def test_a_copy_goes_on_elsewhere(tmp_path):
+    """A run folder that was moved goes on where it lies."""
+    begin(tmp_path / "straight").run()
+    begin(tmp_path / "run", "max_instances=64").run()
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    go_on(tmp_path / "moved", max_instances=96).run()
+    straight, moved = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "moved"))
+    assert same(learned(moved), learned(straight))
+    assert not (tmp_path / "run").exists()
