@@ -104,3 +104,16 @@ class EvaluateConfig:
     batch_size: int = limits(min=1)
     capacity: int | None = limits(min=1)
     split_delivery: bool | None = field()
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig(TrainConfig):
+    """Keys of `scripts/benchmark.py`: those of `train.py`, and how long to measure.
+
+    Attributes:
+        warmup: steps before the measurement.
+        steps: measured steps.
+    """
+
+    warmup: int = limits(min=1)
+    steps: int = limits(min=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -79,10 +80,19 @@ class Learner(nn.Module):
         uniforms = torch.rand(max_steps(instances), n, k, generator=generator)
         return Draws(uniforms, self.policy.dropout_mask(n, k, generator))
 
-    def forward(self, instances: Instances, draws: Draws) -> Learned:
-        """Sample K tours of each instance and weigh their log-probabilities."""
+    def forward(
+        self, instances: Instances, draws: Draws, lap: Callable[[str], None] = lambda part: None
+    ) -> Learned:
+        """Sample K tours of each instance and weigh their log-probabilities.
+
+        Args:
+            instances: N problems, on the device.
+            draws: for just these.
+            lap: told the name of each part as it ends, for measurements.
+        """
         encoding = self.policy.encode(instances)
         fixed = encoding.detach()
+        lap("encode")
         tape: Tape = []
         actions = rollout(
             self.policy,
@@ -94,16 +104,20 @@ class Learner(nn.Module):
             tape,
         )
         cost = tour_length(instances, actions).float()
+        lap("rollout")
         expected, baseline_loss = self.baseline(self.policy, fixed, instances, cost)
         advantages = advantage(cost, expected)
+        lap("baseline")
         replay = self.policy.log_probs(
             encoding, instances, actions, dropout_mask=draws.dropout_mask, tape=tape
         )
         log_prob = replay.log_prob.sum(-1)
-        return Learned(
+        learned = Learned(
             loss=reinforce_loss(advantages, log_prob) + baseline_loss,
             cost=cost,
             advantages=advantages,
             entropy=replay.entropy.sum() / (replay.entropy != 0).sum().clamp(min=1),
             baseline_loss=baseline_loss.detach(),
         )
+        lap("replay")
+        return learned

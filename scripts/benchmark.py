@@ -1,0 +1,155 @@
+"""How fast a training step is here, by its parts: `python scripts/benchmark.py problem=vrp10`."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launcher import Job, launch
+from schema import BenchmarkConfig
+
+PARTS = ("generate", "encode", "rollout", "baseline", "replay", "backward", "optimizer")
+
+
+def prepare(job: Job) -> Callable[[], None]:
+    """Build the learner that the config names."""
+    import torch
+
+    from vrp.training.build import build_baseline, build_generator, build_policy
+    from vrp.training.compilation import missing_for_compile
+    from vrp.training.device import choose_device
+    from vrp.training.learner import Learner
+    from vrp.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    config = job.config
+    device = choose_device(config["device"], config["threads"])
+    learner = Learner(build_policy(config), build_baseline(config), config["num_rollouts"])
+    learner.policy.initialise(config["seed"])
+    learner.baseline.initialise(config["seed"])
+    learner.to(device).train()
+    missing = missing_for_compile(device)
+    compiled = config["compile"] != "off" and missing is None
+    if compiled:
+        learner.policy.compile_kernels()
+    elif missing:
+        print(f"not compiled: {missing}")
+    optimizer = torch.optim.Adam(learner.parameters(), config["learning_rate"], fused=True)
+    clock = Clock(device.type == "cuda")
+    generator = build_generator(config)
+    random = torch.Generator().manual_seed(config["seed"])
+
+    def step() -> None:
+        clock.start()
+        instances = generator(config["batch_size"], random)
+        draws = learner.draw(instances, random).to(device)
+        instances = instances.to(device)
+        clock.lap("generate")
+        learned = learner(instances, draws, clock.lap)
+        optimizer.zero_grad()
+        learned.loss.backward()
+        clock.lap("backward")
+        optimizer.step()
+        clock.lap("optimizer")
+
+    return lambda: measure(config, step, clock, device, compiled)
+
+
+def measure(config: dict, step: Callable, clock: Clock, device, compiled: bool) -> None:
+    """Warm up, count the arithmetic, time, and print."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from vrp.training.trainer import versions
+
+    for _ in range(config["warmup"]):
+        step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    clock.seconds.clear()
+    steps = [clock.timed(step) for _ in range(config["steps"])]
+    median = sorted(steps)[len(steps) // 2]
+    batch = config["batch_size"]
+    problem = config["problem"]
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{device}"
+    print(
+        f"C = {problem['num_customers']}, batch {batch}, K = {config['num_rollouts']}, "
+        f"{config['baseline']['_target_'].rpartition('.')[2]}, glimpses "
+        f"{config['policy']['glimpses']}, {'compiled' if compiled else 'eager'}"
+    )
+    print(f"on {name}, {versions()['threads']} threads, torch {versions()['torch']}")
+    total = sum(clock.seconds.values())
+    for part in PARTS:
+        seconds = clock.seconds.get(part, 0.0)
+        print(f"  {part:<10} {1000 * seconds / len(steps):8.1f} ms  {100 * seconds / total:5.1f} %")
+    print(f"  {'step':<10} {1000 * median:8.1f} ms  median of {len(steps)}")
+    rate = matrix_rate(device)
+    used = counter.get_total_flops() / median
+    print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")
+    print(f"solutions per second: {batch * config['num_rollouts'] / median:.0f}")
+    print(
+        f"matrix work: {counter.get_total_flops() / batch / 1e6:.1f} MFLOP per instance, "
+        f"{used / 1e9:.1f} GFLOP/s, {100 * used / rate:.0f} % of this machine's own "
+        f"{rate / 1e9:.0f} GFLOP/s (float32, 2048 x 2048)"
+    )
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**30
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    )
+    print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included")
+
+
+def matrix_rate(device) -> float:
+    """Floating-point operations per second of a large float32 matrix product."""
+    import torch
+
+    a = torch.randn(2048, 2048, device=device)
+    clock = Clock(device.type == "cuda")
+    times = [clock.timed(lambda: a @ a) for _ in range(10)]
+    return 2 * 2048**3 / min(times[2:])
+
+
+@dataclass
+class Clock:
+    """Adds up the time of named parts.
+
+    Attributes:
+        waits: whether to wait for the device at each reading.
+    """
+
+    waits: bool
+
+    def __post_init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = 0.0
+
+    def now(self) -> float:
+        """Seconds, once the device is idle."""
+        if self.waits:
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def start(self) -> None:
+        """The first part begins."""
+        self._since = self.now()
+
+    def lap(self, part: str) -> None:
+        """A part ends and the next one begins."""
+        now = self.now()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
+        self._since = now
+
+    def timed(self, work: Callable[[], object]) -> float:
+        """Seconds that `work` takes."""
+        begun = self.now()
+        work()
+        return self.now() - begun
+
+
+if __name__ == "__main__":
+    launch(prepare, BenchmarkConfig, "benchmark")
