@@ -73,9 +73,13 @@ class Evaluation:
         total = 0.0
         parts = []
         started = time.perf_counter()
-        # disable=None: no bar where the output is no terminal
-        with tqdm(total=len(instances), unit=" instances", leave=False, disable=None) as bar:
-            bar.set_description(str(self.search))
+        with tqdm(
+            desc=str(self.search),
+            total=len(instances),
+            unit=" instances",
+            leave=False,
+            disable=None,  # no bar where the output is no terminal
+        ) as bar:
             for start in range(0, len(instances), size):
                 batch = instances[start : start + size].to(self.device)
                 generator = named_generator(self.config["seed"], f"evaluate/{start}")
