@@ -1,0 +1,96 @@
+"""Make a released model of a run: `python scripts/release.py outputs/RUN vrp20-conv1d RESULT...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write checkpoints/NAME: model.pt, metrics.csv and README.md, the card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder; its best.pt is released")
+    parser.add_argument("name", help="of the released model")
+    parser.add_argument("results", type=Path, nargs="*", help="folders of scripts/evaluate.py")
+    parser.add_argument("--command", required=True, help="the command line that trained the run")
+    parser.add_argument("--hardware", required=True, help="what it was trained on")
+    parser.add_argument("--note", default="", help="what else a user should know")
+    options = parser.parse_args(arguments)
+    try:
+        release(options)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"not released: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def release(options: argparse.Namespace) -> None:
+    """Write the folder.
+
+    Raises:
+        OSError, ValueError: if the run or a result cannot be read.
+    """
+    from vrp.training.checkpoint import load_checkpoint, save_checkpoint
+
+    trained = load_checkpoint(options.run / "best.pt")
+    folder = ROOT / "checkpoints" / options.name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = ("config", "progress", "policy", "versions")
+    save_checkpoint(folder / "model.pt", {key: trained[key] for key in kept})
+    shutil.copyfile(options.run / "metrics.csv", folder / "metrics.csv")
+    results = [json.loads((path / "summary.json").read_text()) for path in options.results]
+    summary = json.loads((options.run / "summary.json").read_text())
+    (folder / "README.md").write_text(card(options, trained, summary, results))
+    print(f"released {folder.relative_to(ROOT)}")
+
+
+def card(options: argparse.Namespace, trained: dict, summary: dict, results: list[dict]) -> str:
+    """The model card, in Markdown."""
+    config, progress, versions = trained["config"], trained["progress"], trained["versions"]
+    lines = [
+        f"# {options.name}",
+        "",
+        f"Trained with `{options.command}`.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| seed | {config['seed']}; one seed, so the spread over seeds is not known |",
+        f"| hardware | {options.hardware}, {versions['threads']} threads |",
+        f"| versions | Python {versions['python']}, torch {versions['torch']}, "
+        f"numpy {versions['numpy']} |",
+        f"| trained | {summary['instances']:,} instances x {config['num_rollouts']} tours, "
+        f"{summary['seconds'] / 3600:.2f} hours with everything |",
+        f"| selected | step {progress['step']:,}, {progress['instances']:,} instances: lowest "
+        f"greedy cost on {summary['validation']} (first {config['validation']['limit']:,}), "
+        "never on a test set |",
+        f"| parameters | {summary['parameters']:,} |",
+        "| training log | metrics.csv |",
+        "",
+    ]
+    if options.note:
+        lines += [options.note, ""]
+    if results:
+        lines += [
+            "| set | instances | decoding | mean cost | standard error | gap |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+    for result in results:
+        gap = result["mean_gap_percent"]
+        shown = "-" if gap is None else f"{gap:.2f} % (on {result['gap_instances']:,})"
+        lines.append(
+            f"| {result['data']} | first {result['instances']:,} | {result['decode']} | "
+            f"{result['mean_cost']:.4f} | {result['standard_error']:.4f} | {shown} |"
+        )
+    if results:
+        lines += ["", "Each row: `python scripts/evaluate.py checkpoint="
+                  f"{options.name} data=SET limit=INSTANCES decode=DECODING`."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
