@@ -1,4 +1,4 @@
-"""Make a released model of a run: `python scripts/release.py outputs/RUN vrp20-conv1d RESULT...`."""
+"""Make a released model of a run: `python scripts/release.py outputs/RUN vrp20-conv1d ...`."""
 
 from __future__ import annotations
 

@@ -6,11 +6,6 @@
     pointer: logit_i = v_c . tanh(W_c [x_i; c])                                  (Eq. 6)
 
 With `glimpses=0` the pointer reads h_t in the place of c, as the released code does by default.
-
-The two scalars of x_i are embedded by affine maps and then projected, so they reach each tanh as
-demand_i * (a - b) + load * b + constant with two vectors a and b. While deliveries are not split,
-the demand of every node that may be chosen is its first one: its term joins the key of the node
-once per instance, the load's term joins the query, and no step touches a product per node.
 """
 
 from __future__ import annotations
@@ -21,41 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from vrp.policy.additive import additive_scores, factors
+from vrp.policy.additive import additive_scores
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
 from vrp.policy.lstm import Tape, lstm_sequence
+from vrp.policy.projection import NodeProjection, Projection
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
-
-
-@dataclass(frozen=True)
-class Projection:
-    """A projection of all x_i of a batch, in its parts.
-
-    Attributes:
-        nodes: (N, V, M), all that depends on the instance alone.
-        per_load: (M,), to be multiplied with the load at each step.
-        per_demand: (M,), to be multiplied with the remaining demand, where deliveries may be
-            split; None where the demand is already in `nodes`.
-        factors: (N, V, M), `additive.factors(nodes)`; None for values.
-    """
-
-    nodes: Tensor
-    per_load: Tensor
-    per_demand: Tensor | None
-    factors: Tensor | None
-
-    def detach(self) -> Projection:
-        """The same numbers without their history."""
-        return Projection(
-            self.nodes.detach(),
-            self.per_load.detach(),
-            None if self.per_demand is None else self.per_demand.detach(),
-            self.factors,
-        )
 
 
 @dataclass(frozen=True)
@@ -126,44 +95,6 @@ class Replay:
 
     log_prob: Tensor
     entropy: Tensor
-
-
-class NodeProjection(nn.Module):
-    """W [x_i; ...]: the part of a projection that reads x_i."""
-
-    def __init__(self, embedding_dim: int) -> None:
-        super().__init__()
-        self.static = nn.Linear(embedding_dim, embedding_dim)
-        self.demand = nn.Linear(embedding_dim, embedding_dim, bias=False)
-        self.load = nn.Linear(embedding_dim, embedding_dim, bias=False)
-
-    def forward(
-        self,
-        nodes: Tensor,
-        demand: Tensor,
-        demand_embedding: nn.Linear,
-        load_embedding: nn.Linear,
-        split_delivery: bool,
-        is_key: bool,
-    ) -> Projection:
-        """Project (N, V, M) nodes with their scaled first demand (N, V)."""
-        of_demand = self.demand.weight @ demand_embedding.weight[:, 0]
-        of_load = self.load.weight @ load_embedding.weight[:, 0]
-        constant = (
-            self.static.bias
-            + self.demand.weight @ demand_embedding.bias
-            + self.load.weight @ load_embedding.bias
-        )
-        projected = linear(nodes, self.static.weight, constant)
-        per_demand = of_demand - of_load  # the load after the visit falls with the demand
-        if not split_delivery:
-            projected = torch.addcmul(projected, demand[..., None], per_demand)
-        return Projection(
-            nodes=projected,
-            per_load=of_load,
-            per_demand=per_demand if split_delivery else None,
-            factors=factors(projected) if is_key else None,
-        )
 
 
 class PointerPolicy(nn.Module):
