@@ -30,7 +30,7 @@ WAITING = {
     "unique_consecutive",
     "unique_dim",
 }
-CUSTOMERS = 24
+CUSTOMERS = 16
 
 
 class Waits(TorchDispatchMode):

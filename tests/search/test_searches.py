@@ -19,7 +19,7 @@ from vrp.search import Beam, Greedy, Sampling
 from vrp.search.rollout import greedy_choice, rollout, sampled_choice
 from vrp.search.solution import Solution, join, shortest
 
-SEARCHES = [Greedy(), Sampling(5), Sampling(40, temperature=2.0), Beam(1), Beam(4), Beam(60)]
+SEARCHES = [Greedy(), Sampling(20, temperature=2.0), Beam(4), Beam(30)]
 every_search = pytest.mark.parametrize("search", SEARCHES, ids=str)
 
 
@@ -67,15 +67,6 @@ def test_cost_is_that_of_the_tour(search, policy, situation):
     assert solution.cost.dtype == torch.float64
     expected = [length(situation, n, tour) for n, tour in enumerate(solution.actions.tolist())]
     assert solution.cost.tolist() == pytest.approx(expected, abs=1e-12)
-
-
-@every_search
-def test_tours_are_as_short_as_they_can_be_written(search, policy, situation):
-    """The longest tour ends in one return, with no padding behind it."""
-    actions = search(policy, situation, stream()).actions
-    if isinstance(search, Greedy):
-        assert (actions[:, -2] != 0).any()
-    assert (actions[:, -1] == 0).all()
 
 
 @pytest.mark.parametrize("search", [Greedy(), Beam(1), Beam(4)], ids=str)
@@ -155,7 +146,7 @@ def plain_beam(policy: PointerPolicy, instances: Instances, width: int) -> list[
             return beams
 
 
-@pytest.mark.parametrize("width", [2, 3, 7])
+@pytest.mark.parametrize("width", [2, 5])
 def test_beam_is_the_plain_beam(width, policy, situation):
     """The answer is the shortest of the beams that lists and sorting keep."""
     found = Beam(width)(policy, situation, stream())

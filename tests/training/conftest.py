@@ -22,10 +22,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="package")
+def no_pictures():
     """Drawing takes longer than all the rest of a small run."""
-    monkeypatch.setattr("vrp.training.trainer.can_draw", lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vrp.training.trainer.can_draw", lambda: False)
+        yield
 
 
 @pytest.fixture

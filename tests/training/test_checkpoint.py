@@ -82,9 +82,9 @@ def test_changed_byte(saved):
     """A changed byte is refused, or stands where the container keeps nothing."""
     data = saved.read_bytes()
     refused = 0
-    offsets = random.Random(0).sample(range(len(data)), 300)
+    offsets = random.Random(0).sample(range(len(data)), 150)
     for offset in offsets:
-        for flip in (0x01, 0x80, 0xFF):
+        for flip in (0x01, 0xFF):
             changed = bytearray(data)
             changed[offset] ^= flip
             saved.write_bytes(changed)
@@ -94,7 +94,7 @@ def test_changed_byte(saved):
                 refused += 1
             else:
                 assert same(found, CONTENT), f"offset {offset}, flip {flip:#x}"
-    assert refused > 300
+    assert refused > 150
 
 
 def test_changed_number(tmp_path):

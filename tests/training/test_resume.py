@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,26 @@ VARIANTS = {
 
 class Killed(Exception):
     """Ends a run between two steps, with nothing written."""
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Gives the folder of a run in one piece with given overrides; not to be written to."""
+    home = tmp_path_factory.mktemp("straight")
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(*overrides: str) -> Path:
+        if overrides not in made:
+            made[overrides] = home / str(len(made))
+            assert begin(made[overrides], *overrides).run() == 0
+        return made[overrides]
+
+    return run
+
+
+def last(folder: Path) -> dict:
+    """The checkpoint to go on from."""
+    return load_checkpoint(folder / "last.pt")
 
 
 def begin(folder: Path, *overrides: str) -> Trainer:
@@ -60,44 +81,41 @@ def kill_at(trainer: Trainer, step: int) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_stopped_and_resumed(variant, tmp_path):
+def test_stopped_and_resumed(variant, straight, tmp_path):
     """Weights, optimizer, baseline and rows of metrics.csv are those of a run in one piece."""
-    overrides = VARIANTS[variant]
-    assert begin(tmp_path / "straight", *overrides).run() == 0
-    assert begin(tmp_path / "pieces", *overrides, "max_instances=64").run() == 0
-    assert go_on(tmp_path / "pieces", max_instances=96).run() == 0
-    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
-    assert same(learned(pieces), learned(straight))
-    assert pieces["progress"]["step"] == straight["progress"]["step"] == 12
-    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "straight")
+    overrides, folder = VARIANTS[variant], tmp_path / "run"
+    assert begin(folder, *overrides, "max_instances=64").run() == 0
+    assert go_on(folder, max_instances=96).run() == 0
+    expected = straight(*overrides)
+    assert same(learned(last(folder)), learned(last(expected)))
+    assert last(folder)["progress"]["step"] == last(expected)["progress"]["step"] == 12
+    assert metrics(folder) == metrics(expected)
 
 
 @pytest.mark.parametrize("variant", ["shared", "exponential", "dropout"])
-def test_killed_and_resumed(variant, tmp_path):
+def test_killed_and_resumed(variant, straight, tmp_path):
     """A run that dies between two checkpoints repeats what it had not kept, exactly."""
-    overrides = VARIANTS[variant]
-    begin(tmp_path / "straight", *overrides).run()
-    kill_at(begin(tmp_path / "pieces", *overrides), 7)
-    assert load_checkpoint(tmp_path / "pieces" / "last.pt")["progress"]["step"] == 4
-    kill_at(go_on(tmp_path / "pieces"), 6)
-    assert load_checkpoint(tmp_path / "pieces" / "last.pt")["progress"]["step"] == 8
-    go_on(tmp_path / "pieces").run()
-    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
-    assert same(learned(pieces), learned(straight))
-    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "straight")
-    assert events(tmp_path / "pieces") == events(tmp_path / "straight")
+    overrides, folder = VARIANTS[variant], tmp_path / "run"
+    kill_at(begin(folder, *overrides), 7)
+    assert last(folder)["progress"]["step"] == 4
+    kill_at(go_on(folder), 6)
+    assert last(folder)["progress"]["step"] == 8
+    go_on(folder).run()
+    expected = straight(*overrides)
+    assert same(learned(last(folder)), learned(last(expected)))
+    assert metrics(folder) == metrics(expected)
+    assert events(folder) == events(expected)
 
 
-def test_stopped_between_validations(tmp_path):
+def test_stopped_between_validations(straight, tmp_path):
     """A stop adds its own row; the weights and the later validations are the same."""
-    begin(tmp_path / "straight").run()
-    begin(tmp_path / "pieces", "max_instances=40").run()
-    go_on(tmp_path / "pieces", max_instances=96).run()
-    straight, pieces = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "pieces"))
-    assert same(learned(pieces), learned(straight))
-    validated = {row["step"]: row["val_cost"] for row in metrics(tmp_path / "pieces")}
+    folder = tmp_path / "run"
+    begin(folder, "max_instances=40").run()
+    go_on(folder, max_instances=96).run()
+    assert same(learned(last(folder)), learned(last(straight())))
+    validated = {row["step"]: row["val_cost"] for row in metrics(folder)}
     assert list(validated) == ["0", "4", "5", "8", "12"]
-    for row in metrics(tmp_path / "straight"):
+    for row in metrics(straight()):
         assert validated[row["step"]] == row["val_cost"]
 
 
@@ -106,7 +124,7 @@ def test_later_traces_are_cut(tmp_path):
     folder = tmp_path / "run"
     kill_at(begin(folder, "checkpoint_every=64"), 7)
     assert [row["step"] for row in metrics(folder)] == ["0", "4"]
-    assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 0
+    assert last(folder)["progress"]["step"] == 0
     kill_at(go_on(folder), 2)
     assert [row["step"] for row in metrics(folder)] == ["0"]
     assert {step for step, _ in events(folder)} == {0}
@@ -127,22 +145,21 @@ def test_seconds_go_on(tmp_path):
     """Time adds up over the pieces and never falls."""
     folder = tmp_path / "run"
     begin(folder, "max_instances=64").run()
-    first = load_checkpoint(folder / "last.pt")["progress"]
+    first = last(folder)["progress"]
     go_on(folder, max_instances=96).run()
-    second = load_checkpoint(folder / "last.pt")["progress"]
+    second = last(folder)["progress"]
     assert 0 < first["train_seconds"] < second["train_seconds"]
     assert 0 < first["seconds"] < second["seconds"]
     assert second["train_seconds"] <= second["seconds"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "changed", "missing"])
-def test_damaged_last_falls_back(damage, tmp_path, capsys):
+def test_damaged_last_falls_back(damage, straight, tmp_path, capsys):
     """Where last.pt cannot be read previous.pt is taken, and it is said which."""
     folder = tmp_path / "run"
-    begin(folder).run()
-    begin(tmp_path / "straight").run()
-    last = folder / "last.pt"
-    data = last.read_bytes()
+    shutil.copytree(straight(), folder)
+    path = folder / "last.pt"
+    data = path.read_bytes()
     middle = len(data) // 2
     broken = {
         "empty": b"",
@@ -150,17 +167,15 @@ def test_damaged_last_falls_back(damage, tmp_path, capsys):
         "changed": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
         "missing": None,
     }[damage]
-    last.unlink()
+    path.unlink()
     if broken is not None:
-        last.write_bytes(broken)
+        path.write_bytes(broken)
     trainer = go_on(folder)
     said = capsys.readouterr().err
     assert "last.pt" in said
     assert "previous.pt" in said
     trainer.run()
-    assert same(
-        learned(load_checkpoint(last)), learned(load_checkpoint(tmp_path / "straight" / "last.pt"))
-    )
+    assert same(learned(last(folder)), learned(last(straight())))
 
 
 def test_nothing_to_resume(tmp_path):
@@ -268,12 +283,10 @@ def test_a_new_run_is_left_as_it_is(tmp_path):
     assert checkpoint is None
 
 
-def test_a_copy_goes_on_elsewhere(tmp_path):
+def test_a_copy_goes_on_elsewhere(straight, tmp_path):
     """A run folder that was moved goes on where it lies."""
-    begin(tmp_path / "straight").run()
     begin(tmp_path / "run", "max_instances=64").run()
     shutil.move(tmp_path / "run", tmp_path / "moved")
     go_on(tmp_path / "moved", max_instances=96).run()
-    straight, moved = (load_checkpoint(tmp_path / x / "last.pt") for x in ("straight", "moved"))
-    assert same(learned(moved), learned(straight))
+    assert same(learned(last(tmp_path / "moved")), learned(last(straight())))
     assert not (tmp_path / "run").exists()

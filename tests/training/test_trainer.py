@@ -1,0 +1,395 @@
+"""The training loop: what it repeats, what it writes, and when it stops."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from runs import ROOT, events, learned, metrics, same, small_config
+
+from vrp.problem.tours import check_tours
+from vrp.search import Beam, Greedy, Sampling
+from vrp.training.checkpoint import load_checkpoint
+from vrp.training.trainer import Trainer
+
+sys.path.insert(0, str(ROOT))
+
+from train import work
+
+COLUMNS = [
+    "step",
+    "instances",
+    "seconds",
+    "train_seconds",
+    "train_cost",
+    "val_cost",
+    "val_gap",
+]
+Make = Callable[..., Trainer]
+
+
+def last(trainer: Trainer) -> dict:
+    """The checkpoint that a run left."""
+    return load_checkpoint(trainer.folder / "last.pt")
+
+
+def before_each_step(trainer: Trainer, do: Callable[[int, tuple], None]) -> None:
+    """Call `do` with the step's number, from 0, and what the learner is given."""
+    done = iter(range(10_000))
+    trainer.learner.register_forward_pre_hook(lambda _, given: do(next(done), given))
+
+
+def test_one_seed_one_run(make_trainer: Make):
+    """Equal configs give equal weights and rows, bit for bit."""
+    one, two = make_trainer(folder="one"), make_trainer(folder="two")
+    one.run()
+    two.run()
+    assert same(learned(last(one)), learned(last(two)))
+    assert metrics(one.folder) == metrics(two.folder)
+
+
+def test_seeds_differ(make_trainer: Make):
+    """Another seed starts from other weights and sees other instances."""
+    runs = [make_trainer(f"seed={seed}", folder=str(seed)) for seed in (0, 1)]
+    seen = [[], []]
+    for record, trainer in zip(seen, runs, strict=True):
+        start = trainer.learner.policy.state_dict()
+        record.append({name: value.clone() for name, value in start.items()})
+        before_each_step(trainer, lambda _, given, r=record: r.append(given[0].customers))
+        trainer.run()
+    assert not same(seen[0][0], seen[1][0])
+    assert not any(torch.equal(a, b) for a, b in zip(seen[0][1:], seen[1][1:], strict=True))
+    assert metrics(runs[0].folder) != metrics(runs[1].folder)
+
+
+@pytest.mark.parametrize("other", ["encoder=embedding", "policy.glimpses=0", "baseline=critic"])
+def test_one_seed_same_instances(other, make_trainer: Make):
+    """Whatever learns, one seed shows the same instances in the same order, all different."""
+    seen = []
+    for folder, overrides in [("one", ()), ("two", (other,))]:
+        trainer = make_trainer(*overrides, folder=folder)
+        batches = []
+        before_each_step(trainer, lambda _, given, kept=batches: kept.append(given[0]))
+        trainer.run()
+        seen.append([(b.depot, b.customers, b.demand) for b in batches])
+    assert same(seen[0], seen[1])
+    assert len({batch[1].sum().item() for batch in seen[0]}) == 12
+
+
+def test_validation_draws_from_no_stream(make_trainer: Make):
+    """How often and on how much a run is validated does not change what it learns."""
+    often = make_trainer("validation.every=8", "validation.limit=3", folder="often")
+    rarely = make_trainer("validation.every=1000", folder="rarely")
+    state = torch.get_rng_state()
+    often.run()
+    rarely.run()
+    assert same(learned(last(often)), learned(last(rarely)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_validation_is_the_same_for_every_seed(make_trainer: Make):
+    """Runs are measured on equal instances, none of which any run is trained on."""
+    one, two = make_trainer(folder="one"), make_trainer("seed=1", folder="two")
+    assert torch.equal(one.validation.instances.customers, two.validation.instances.customers)
+    measured = {x.item() for x in one.validation.instances.customers[..., 0].flatten()}
+    trained = []
+    before_each_step(one, lambda _, given: trained.append(given[0].customers[..., 0].flatten()))
+    one.run()
+    assert not measured & set(torch.cat(trained).tolist())
+
+
+def test_writing_changes_nothing(make_trainer: Make):
+    """How often a checkpoint is written does not change what a run learns."""
+    often, rarely = (
+        make_trainer(f"checkpoint_every={every}", folder=str(every)) for every in (8, 1000)
+    )
+    often.run()
+    rarely.run()
+    assert same(learned(last(often)), learned(last(rarely)))
+
+
+def test_rows(make_trainer: Make):
+    """A row at the start, at every validation and at the end, with the promised columns."""
+    trainer = make_trainer("max_instances=80")
+    assert trainer.run() == 0
+    with open(trainer.folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert [(row["step"], row["instances"]) for row in rows] == [
+        ("0", "0"),
+        ("4", "32"),
+        ("8", "64"),
+        ("10", "80"),
+    ]
+    assert rows[0]["train_cost"] == ""
+    assert all(row["val_cost"] and row["val_gap"] == "" for row in rows)  # no reference known
+    for column in ("seconds", "train_seconds"):
+        values = [float(row[column]) for row in rows]
+        assert values == sorted(values)
+    assert all(float(row["train_seconds"]) <= float(row["seconds"]) for row in rows)
+
+
+def test_train_cost_is_the_mean_since_the_last_row(make_trainer: Make):
+    """The mean cost of the tours sampled since."""
+    trainer = make_trainer()
+    costs = []
+    trainer.learner.register_forward_hook(lambda *call: costs.append(call[2].cost.mean().item()))
+    trainer.run()
+    for row, first in zip(metrics(trainer.folder)[1:], range(0, 12, 4), strict=True):
+        assert float(row["train_cost"]) == pytest.approx(sum(costs[first : first + 4]) / 4, 1e-5)
+
+
+def test_gap_where_the_best_is_known(make_trainer: Make):
+    """On a standard set the gap to the near-optimal costs stands beside the cost."""
+    sizes = "problem.num_customers=10", "problem.capacity=20", "validation.limit=20"
+    trainer = make_trainer(*sizes, "max_instances=8")
+    trainer.run()
+    known = trainer.validation.reference_cost[:20].mean()
+    for row in metrics(trainer.folder):
+        expected = 100 * (float(row["val_cost"]) / known - 1)
+        assert float(row["val_gap"]) == pytest.approx(expected, rel=1e-3)
+    assert trainer.validation.name == "kool10-val"
+
+
+def test_best_is_the_best(make_trainer: Make):
+    """The file best.pt is of the row with the lowest validation cost."""
+    trainer = make_trainer("learning_rate=0.03")
+    trainer.run()
+    rows = metrics(trainer.folder)
+    best = min(rows, key=lambda row: float(row["val_cost"]))
+    found = load_checkpoint(trainer.folder / "best.pt")["progress"]
+    assert str(found["step"]) == best["step"]
+    assert found["best_cost"] == pytest.approx(float(best["val_cost"]), rel=1e-5)
+
+
+def test_summary(make_trainer: Make):
+    """A finished run says in one small file what it did."""
+    trainer = make_trainer()
+    trainer.run()
+    summary = json.loads((trainer.folder / "summary.json").read_text())
+    assert summary["instances"] == 96
+    assert summary["steps"] == 12
+    assert summary["device"] == "cpu"
+    parameters = trainer.learner.policy.parameters()
+    assert summary["parameters"] == sum(p.numel() for p in parameters)
+
+
+def test_events(make_trainer: Make):
+    """Validation at every row, training every ten steps, and the settings at the start."""
+    trainer = make_trainer()
+    trainer.run()
+    found = events(trainer.folder)
+    assert [step for step, tag in found if tag == "val/cost"] == [0, 4, 8, 12]
+    assert {tag for step, tag in found if step == 10} >= {
+        "train/cost",
+        "train/entropy",
+        "train/gradient_norm",
+        "train/learning_rate",
+        "speed/instances_per_second",
+    }
+    assert any("hparams" in tag for step, tag in found if step == 0)
+
+
+def test_nothing_is_written_before_the_run(make_trainer: Make):
+    """Building a trainer leaves the folder empty."""
+    assert not list(make_trainer().folder.iterdir())
+
+
+@pytest.mark.parametrize(("decay", "expected"), [("linear", 1 - 88 / 96), ("none", 1.0)])
+def test_learning_rate(decay, expected, make_trainer: Make):
+    """The last of twelve steps is taken at the rate of the 88 instances seen before it."""
+    trainer = make_trainer(f"learning_rate_decay={decay}", "learning_rate=0.01")
+    trainer.run()
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * expected)
+
+
+@pytest.mark.parametrize("kind", ["global", "per_variable"])
+def test_clipped_gradients(kind, make_trainer: Make):
+    """No step is taken with more than the allowed norm, of all parameters or of each."""
+    trainer = make_trainer(f"grad_clip_kind={kind}", "grad_clip=0.001")
+    norms = []
+
+    def record(optimizer, *_: object) -> None:
+        each = [p.grad.norm() for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+        norms.append((torch.stack(each).norm().item(), max(each).item()))
+
+    trainer.optimizer.register_step_pre_hook(record)
+    trainer.run()
+    allowed = pytest.approx(0.001, rel=1e-2)
+    for total, largest in norms:
+        assert (total if kind == "global" else largest) == allowed
+        assert kind == "global" or total > 0.0011
+
+
+def test_unclipped_gradients(make_trainer: Make):
+    """Without a limit the gradient is taken as it is."""
+    runs = [make_trainer(f"grad_clip={x}", folder=x) for x in ("null", "1e6")]
+    for trainer in runs:
+        trainer.run()
+    assert same(learned(last(runs[0])), learned(last(runs[1])))
+
+
+def test_learns(make_trainer: Make):
+    """Sixty steps on a tiny problem bring the cost down by a tenth."""
+    trainer = make_trainer(
+        "batch_size=64",
+        "num_rollouts=4",
+        "embedding_dim=16",
+        "learning_rate=0.01",
+        "max_instances=3840",
+        "decay_instances=3840",
+        "validation.every=3840",
+        "validation.limit=200",
+        "checkpoint_every=3840",
+    )
+    trainer.run()
+    first, final = (float(row["val_cost"]) for row in metrics(trainer.folder))
+    assert final < 0.9 * first
+
+
+@pytest.mark.parametrize("baseline", ["critic", "exponential", "shared"])
+def test_any_size(baseline, make_trainer: Make):
+    """37 customers and capacity 35, which no paper has, train and give legal tours."""
+    trainer = make_trainer(
+        "problem.num_customers=37",
+        "problem.capacity=35",
+        f"baseline={baseline}",
+        "max_instances=16",
+        "validation.every=16",
+    )
+    assert trainer.run() == 0
+    policy, instances = trainer.learner.policy.eval(), trainer.validation.instances
+    for search in (Greedy(), Sampling(3), Beam(3)):
+        solution = search(policy, instances, torch.Generator().manual_seed(0))
+        check_tours(instances, solution.actions[:, None])
+
+
+def test_time_is_up(make_trainer: Make):
+    """After `max_time` seconds a run stops by itself, complete but for the instances."""
+    trainer = make_trainer("max_time=0.5", "max_instances=1e7", "decay_instances=1e7")
+    begun = time.perf_counter()
+    assert trainer.run() == 0
+    assert time.perf_counter() - begun < 5
+    progress = last(trainer)["progress"]
+    assert 0 < progress["instances"] < 1e7
+    assert metrics(trainer.folder)[-1]["step"] == str(progress["step"])
+    assert metrics(trainer.folder)[-1]["val_cost"]
+    assert (trainer.folder / "summary.json").exists()
+
+
+def test_time_was_up_before(tmp_path: Path):
+    """Time that the start of the program took counts, and even then all is written."""
+    config, long_ago = small_config("max_time=10"), time.perf_counter() - 60
+    trainer = Trainer(config, tmp_path, torch.device("cpu"), long_ago)
+    assert trainer.run() == 0
+    assert last(trainer)["progress"]["step"] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal(number, code, make_trainer: Make, capsys: pytest.CaptureFixture):
+    """A signal lets the step end; then the run writes all, says how to go on, gives its code."""
+    trainer = make_trainer()
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def send(step: int, _: tuple) -> None:
+        if step == 5:
+            os.kill(os.getpid(), number)
+
+    before_each_step(trainer, send)
+    assert work(trainer) == code
+    assert f"resume={os.path.relpath(trainer.folder)}" in capsys.readouterr().out
+    assert last(trainer)["progress"]["step"] == 6
+    row = metrics(trainer.folder)[-1]
+    assert row["step"] == "6"
+    assert row["train_cost"]
+    assert row["val_cost"] == ""
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_second_signal_acts(make_trainer: Make):
+    """Who presses Ctrl-C twice is not kept waiting; the last checkpoint stays."""
+    trainer = make_trainer()
+
+    def twice(step: int, _: tuple) -> None:
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before_each_step(trainer, twice)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert last(trainer)["progress"]["step"] == 4
+
+
+def test_gradient_that_is_no_number(make_trainer: Make):
+    """The run stops before the update, and last.pt is from before."""
+    trainer = make_trainer()
+    straight = make_trainer("max_instances=32", folder="straight")
+    straight.run()
+    parameter = trainer.learner.policy.query.weight
+    calls = iter(range(100))
+    parameter.register_hook(lambda grad: grad * torch.nan if next(calls) == 6 else grad)
+    with pytest.raises(FloatingPointError, match=r"step 7.*last\.pt"):
+        trainer.run()
+    assert last(trainer)["progress"]["step"] == 4
+    assert same(learned(last(trainer)), learned(last(straight)))
+    assert all(p.isfinite().all() for p in trainer.learner.parameters())
+
+
+def test_full_disk(make_trainer: Make, monkeypatch: pytest.MonkeyPatch):
+    """A checkpoint that cannot be written ends the run; the one before is still there."""
+    trainer = make_trainer()
+
+    def fill(step: int, _: tuple) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        if step == 6:
+            monkeypatch.setattr("vrp.training.checkpoint.os.fsync", full)
+
+    before_each_step(trainer, fill)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.run()
+    assert last(trainer)["progress"]["step"] == 4
+    assert not list(trainer.folder.glob("*.tmp"))
+
+
+def test_embedding_dims_must_agree(make_trainer: Make):
+    """An encoder of another width than the policy is refused, with both numbers."""
+    with pytest.raises(ValueError, match=r"encoder's embedding_dim is 4.*8"):
+        make_trainer("encoder.embedding_dim=4")
+
+
+def test_one_rollout_and_shared(make_trainer: Make):
+    """The shared baseline with one solution is refused before anything is written."""
+    with pytest.raises(ValueError, match="num_rollouts is 1"):
+        make_trainer("num_rollouts=1")
+
+
+@pytest.mark.parametrize("overrides", [("validation.set=kool11",), ("validation.limit=20000",)])
+def test_validation_that_is_not_there(overrides, make_trainer: Make):
+    """An unknown set, or more instances than it has, is refused before the run."""
+    sizes = "problem.num_customers=10", "problem.capacity=20"
+    with pytest.raises(ValueError, match="kool"):
+        make_trainer(*sizes, *overrides)
+
+
+def test_checkpoint_holds_what_is_promised(make_trainer: Make):
+    """Config, progress, weights, optimizer and versions."""
+    trainer = make_trainer()
+    trainer.run()
+    content = last(trainer)
+    assert content["config"] == trainer.config
+    assert same(content["policy"], dict(trainer.learner.policy.state_dict()))
+    assert content["progress"]["instances"] == 96
+    assert content["versions"]["torch"] == torch.__version__
+    assert {"baseline", "optimizer"} <= content.keys()
