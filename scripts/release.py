@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import sys
@@ -45,8 +46,32 @@ def release(options: argparse.Namespace) -> None:
     shutil.copyfile(options.run / "metrics.csv", folder / "metrics.csv")
     results = [json.loads((path / "summary.json").read_text()) for path in options.results]
     summary = json.loads((options.run / "summary.json").read_text())
+    draw_curve(options.run / "metrics.csv", folder / "curve.png")
+    if options.results:
+        shutil.copyfile(options.results[0] / "tours.png", folder / "tours.png")
     (folder / "README.md").write_text(card(options, trained, summary, results))
     print(f"released {folder.relative_to(ROOT)}")
+
+
+def draw_curve(metrics: Path, path: Path) -> None:
+    """The gap over the instances seen, and over the hours it took."""
+    from matplotlib.figure import Figure
+
+    with open(metrics, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val_gap"]]
+    gaps = [float(row["val_gap"]) for row in rows]
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.plot([int(row["instances"]) / 1000 for row in rows], gaps, color="#0072B2")
+    left.set(xlabel="training instances (thousands)", ylabel="greedy gap on validation (%)")
+    right.plot([float(row["seconds"]) / 60 for row in rows], gaps, color="#0072B2")
+    right.set(xlabel="minutes, everything included")
+    for panel in (left, right):
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("{x:g}")
+        panel.grid(which="both", alpha=0.3)
+    figure.savefig(path, dpi=110)
 
 
 def card(options: argparse.Namespace, trained: dict, summary: dict, results: list[dict]) -> str:
@@ -69,7 +94,9 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         f"greedy cost on {summary['validation']} (first {config['validation']['limit']:,}), "
         "never on a test set |",
         f"| parameters | {summary['parameters']:,} |",
-        "| training log | metrics.csv |",
+        "| training log | [metrics.csv](metrics.csv) |",
+        "",
+        "![gap over instances and minutes](curve.png)",
         "",
     ]
     if options.note:
