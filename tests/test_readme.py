@@ -1,0 +1,76 @@
+"""Every command of README.md runs, the long ones shortened by overrides."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = [
+    "max_instances=32", "decay_instances=32", "batch_size=16", "validation.every=32",
+    "validation.limit=8", "embedding_dim=16", "compile=off", "threads=1",
+]  # fmt: skip
+# What each kind of command is shortened by; a resumed run takes its settings from before.
+SHORTER = {
+    "train.py resume=": ["threads=1"],
+    "train.py experiment=nazari": [o for o in SHORT if not o.startswith("decay")],
+    "train.py": SHORT,
+    "scripts/evaluate.py": ["limit=8", "threads=1"],
+    "scripts/benchmark.py": ["batch_size=16", "steps=1", "warmup=1", "compile=off", "threads=1"],
+}
+
+
+def commands() -> list[str]:
+    """All lines of the README's bash blocks, in their order."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_first_two_commands_install_and_ci_runs_the_second():
+    """The set-up lines are the first ones, and .ci/run is the second of them."""
+    first, second = commands()[:2]
+    assert first.startswith("python3 -m venv")
+    assert first.endswith("python train.py encoder=conv1d")
+    assert second in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_other_command_runs(tmp_path):
+    """In one folder and in order, since some commands use what others made."""
+    for line in commands()[2:]:
+        words = shlex.split(line)
+        if words[0] == "tensorboard":
+            continue
+        assert words[0] == "python", line
+        if "--help" not in words:
+            begin = next(b for b in SHORTER if " ".join(words[1:]).startswith(b))
+            given = {word.partition("=")[0] for word in words}
+            words += [o for o in SHORTER[begin] if o.partition("=")[0] not in given]
+        script = str(ROOT / words[1])
+        done = subprocess.run(
+            [sys.executable, script, *words[2:]], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_tensorboard_shows_the_runs(tmp_path):
+    """The README's command starts a server that answers."""
+    (line,) = [line for line in commands() if line.startswith("tensorboard")]
+    program = Path(sys.executable).with_name("tensorboard")
+    if not program.exists():
+        pytest.fail("tensorboard is a core package, its command must be installed")
+    with subprocess.Popen(
+        [program, *shlex.split(line)[1:], "--port", "0"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert any("http://" in message for message in server.stderr)
+        finally:
+            server.terminate()
