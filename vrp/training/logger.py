@@ -108,13 +108,13 @@ class RunLogger:
         pixels = matplotlib.image.imread(buffer)[..., :3]
         self._writer.add_image(name, np.ascontiguousarray(pixels), step, dataformats="HWC")
 
-    def hyperparameters(self, values: dict, metrics: list[str]) -> None:
-        """The run's settings, so that the HPARAMS tab compares runs by `metrics`."""
+    def hyperparameters(self, config: dict) -> None:
+        """The run's settings, so that the HPARAMS tab compares runs by gap and cost."""
         plain = {
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for key, value in values.items()
+            for key, value in hyperparameters(config).items()
         }
-        for summary in hparams(plain, dict.fromkeys(metrics, 0)):
+        for summary in hparams(plain, {"val/gap": 0, "val/cost": 0}):
             self._writer.file_writer.add_summary(summary, 0)
 
     def advance(self, instances: int, cost: float) -> None:
@@ -145,3 +145,27 @@ class RunLogger:
         with open(temporary, "w", newline="") as file:
             csv.writer(file).writerows(lines)
         os.replace(temporary, self._csv)
+
+
+# Keys that do not change what is learned.
+_NOT_COMPARED = {
+    "name", "device", "threads", "compile", "max_time", "checkpoint_every", "resume", "progress",
+}  # fmt: skip
+
+
+def hyperparameters(config: dict) -> dict:
+    """What runs are compared by: the choices by their class, then every other setting, flat."""
+    compared = {
+        key: value["_target_"].rpartition(".")[2]
+        for key, value in config.items()
+        if isinstance(value, dict) and "_target_" in value
+    }
+    compared |= {key: config[key] for key in ("seed", "learning_rate", "batch_size")}
+    for key, value in config.items():
+        if key in _NOT_COMPARED:
+            continue
+        parts = value if isinstance(value, dict) else {"": value}
+        for name, setting in parts.items():
+            if name != "_target_":
+                compared[f"{key}.{name}" if name else key] = setting
+    return compared

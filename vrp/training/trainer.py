@@ -123,7 +123,7 @@ class Trainer:
         try:
             with StopSignals() as signals:
                 if progress.step == 0:
-                    self.log.hyperparameters(flatten(config), ["val/cost", "val/gap"])
+                    self.log.hyperparameters(config)
                     self._validate()
                     self._save("last.pt")
                 while not (signals.received or self._is_done()):
@@ -253,6 +253,7 @@ class Trainer:
                 self.validation.instances[few],
                 type(solution)(solution.actions[few], solution.cost[few]),
                 None if known is None else known[few].tolist(),
+                columns=2,
             )
             self.log.figure("val/tours", figure, step)
             figure.savefig(self.folder / "tours.png", dpi=120)
@@ -277,17 +278,18 @@ class Trainer:
         )
 
     def _log_step(self, learned: Learned, norm: torch.Tensor, seconds: float) -> None:
+        baseline_loss = learned.baseline_loss.item()
         self.log.scalars(
             self.progress.step,
             {
                 "train/cost": learned.cost.mean().item(),
                 "train/advantage_std": learned.advantages.std().item(),
                 "train/entropy": learned.entropy.item(),
-                "train/baseline_loss": learned.baseline_loss.item(),
                 "train/gradient_norm": norm.item(),
                 "train/learning_rate": self.optimizer.param_groups[0]["lr"],
                 "speed/instances_per_second": self.config["batch_size"] / seconds,
-            },
+            }
+            | ({"train/baseline_loss": baseline_loss} if baseline_loss else {}),
         )
 
     def _save(self, name: str) -> None:
@@ -330,14 +332,3 @@ def versions() -> dict[str, str | int]:
         "numpy": np.__version__,
         "threads": torch.get_num_threads(),
     }
-
-
-def flatten(config: dict, prefix: str = "") -> dict:
-    """A nested config as one level of dotted keys."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
