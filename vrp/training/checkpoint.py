@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -91,3 +92,9 @@ def _read(source: Path | io.BytesIO, path: Path) -> object:
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint") from error
+
+
+def _found(error: pickle.UnpicklingError) -> str:
+    """What PyTorch refused to build, if it says so."""
+    name = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f" ({name[1]})" if name else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -99,14 +98,7 @@ class RunLogger:
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """A TensorBoard picture at a step."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=80)
-        buffer.seek(0)
-        import matplotlib.image
-        import numpy as np
-
-        pixels = matplotlib.image.imread(buffer)[..., :3]
-        self._writer.add_image(name, np.ascontiguousarray(pixels), step, dataformats="HWC")
+        self._writer.add_figure(name, figure, step, close=False)
 
     def hyperparameters(self, config: dict) -> None:
         """The run's settings, so that the HPARAMS tab compares runs by gap and cost."""
