@@ -8,6 +8,8 @@ import torch
 def choose_device(name: str, threads: int | None = None) -> torch.device:
     """The device called `name`; `auto` is cuda where there is one, else cpu.
 
+    Also fixes the precision of float32 work, alike for convolutions and matrix products.
+
     Args:
         name: auto, cpu or cuda.
         threads: of the CPU; None leaves PyTorch's choice.
@@ -21,5 +23,9 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
         raise ValueError("device is cuda, but PyTorch finds no CUDA device here; use device=cpu")
     if threads is not None:
         torch.set_num_threads(threads)
+    # cuDNN would round a convolution's inputs to TF32 while matrix products keep float32, which
+    # would make conv1d and linear differ.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"
     use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_cuda else "cpu")
