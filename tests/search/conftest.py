@@ -21,12 +21,12 @@ def one_thread():
 
 @pytest.fixture
 def policy() -> PointerPolicy:
-    """A small policy with drawn weights, large enough to prefer some nodes to others."""
+    """A small policy with drawn weights, large enough for choices to hang on its memory."""
     found = PointerPolicy(LinearEncoder(16), 16)
     found.initialise(0)
     with torch.no_grad():
-        for parameter in found.parameters():
-            parameter.mul_(2)
+        for name, parameter in found.named_parameters():
+            parameter.mul_(6 if name.startswith(("lstm", "query")) else 2)
     return found.eval()
 
 

@@ -119,15 +119,19 @@ def test_stopped_between_validations(straight, tmp_path):
         assert validated[row["step"]] == row["val_cost"]
 
 
-def test_later_traces_are_cut(tmp_path):
+@pytest.mark.parametrize(("every", "kept"), [(32, 4), (64, 0)])
+def test_later_traces_are_cut(every, kept, straight, tmp_path):
     """Rows and events from after the checkpoint are gone before training goes on."""
-    folder = tmp_path / "run"
-    kill_at(begin(folder, "checkpoint_every=64"), 7)
-    assert [row["step"] for row in metrics(folder)] == ["0", "4"]
-    assert last(folder)["progress"]["step"] == 0
-    kill_at(go_on(folder), 2)
-    assert [row["step"] for row in metrics(folder)] == ["0"]
-    assert {step for step, _ in events(folder)} == {0}
+    overrides, folder = (f"checkpoint_every={every}", "validation.every=16"), tmp_path / "run"
+    kill_at(begin(folder, *overrides), 7)
+    assert [row["step"] for row in metrics(folder)] == ["0", "2", "4", "6"]
+    assert last(folder)["progress"]["step"] == kept
+    kill_at(go_on(folder), 0)
+    assert [int(row["step"]) for row in metrics(folder)] == list(range(0, kept + 1, 2))
+    assert {step for step, _ in events(folder)} == set(range(0, kept + 1, 2))
+    go_on(folder).run()
+    assert metrics(folder) == metrics(straight(*overrides))
+    assert events(folder) == events(straight(*overrides))
 
 
 def test_half_a_row(tmp_path):

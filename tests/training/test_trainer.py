@@ -85,6 +85,26 @@ def test_one_seed_same_instances(other, make_trainer: Make):
     assert len({batch[1].sum().item() for batch in seen[0]}) == 12
 
 
+def test_every_step_draws_anew(make_trainer: Make):
+    """No two steps choose their actions by the same numbers."""
+    trainer = make_trainer()
+    drawn = []
+    before_each_step(trainer, lambda _, given: drawn.append(given[1].uniforms[0, 0, 0].item()))
+    trainer.run()
+    assert len(set(drawn)) == 12
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_validation_keeps_the_policy(training, make_trainer: Make):
+    """Measuring changes no weight, not even where training cuts norms, and keeps the mode."""
+    trainer = make_trainer("encoder=embedding", "encoder.bins=4", "encoder.max_norm=0.1")
+    policy = trainer.learner.policy.train(training)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    trainer.validation(policy, torch.device("cpu"))
+    assert same(dict(policy.state_dict()), before)
+    assert policy.training is training
+
+
 def test_validation_draws_from_no_stream(make_trainer: Make):
     """How often and on how much a run is validated does not change what it learns."""
     often = make_trainer("validation.every=8", "validation.limit=3", folder="often")
