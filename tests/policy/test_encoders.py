@@ -435,3 +435,31 @@ def test_refused_embedding(arguments, said):
     """A setting out of range is named with its value."""
     with pytest.raises(ValueError, match=said):
         EmbeddingEncoder(4, **arguments)
+
+
+@both_tables
+def test_from_pretrained_in_a_policy(tables):
+    """Setting the policy's parameters keeps the rows that were given."""
+    rows = torch.randn(16, 4)
+    encoder = EmbeddingEncoder.from_pretrained(rows, tables)
+    PointerPolicy(encoder, 4).initialise(0)
+    assert torch.equal(encoder.table.weight, rows)
+
+
+def test_frozen_table_stays():
+    """A frozen table gets no gradient, and no norm is cut in it."""
+    encoder = started(EmbeddingEncoder(SIZE, bins=4, freeze=True, max_norm=0.5)).train()
+    before = encoder.table.weight.clone()
+    assert not encoder(places()).requires_grad
+    assert torch.equal(encoder.table.weight, before)
+
+
+@pytest.mark.parametrize(
+    "content", [np.array([["a", "b", "c"]] * 4), np.full((4, 3), np.nan)], ids=["text", "nan"]
+)
+def test_pretrained_file_without_numbers(content, tmp_path):
+    """A table that holds no finite numbers is refused by name."""
+    np.save(tmp_path / "table.npy", content)
+    encoder = EmbeddingEncoder(3, bins=2, pretrained=str(tmp_path / "table.npy"))
+    with pytest.raises(ValueError, match=r"table\.npy"):
+        encoder.initialise(0, "encoder.")

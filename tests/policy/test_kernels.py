@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from vrp.policy import additive, lstm
-from vrp.policy.additive import additive_scores, factors
+from vrp.policy.additive import additive_scores, key_factors
 from vrp.policy.kernels import EAGER, Kernels
 from vrp.policy.lstm import lstm_sequence, lstm_step
 
@@ -27,7 +27,8 @@ changing_demand = pytest.mark.parametrize("split", [False, True])
 
 def scores(kernels: Kernels, keys: Tensor, queries: Tensor, vector: Tensor, *demand) -> Tensor:
     """`additive_scores` with the factors that belong to the keys."""
-    return additive_scores(kernels, keys, factors(keys), queries, vector, *demand)
+    shared = None if demand else key_factors(keys)
+    return additive_scores(kernels, keys, shared, queries, vector, *demand)
 
 
 def plain_scores(keys, queries, vector, demand=None, per_demand=None) -> Tensor:
@@ -82,17 +83,11 @@ def test_gradient_of_the_scores_by_differences(split, kernels):
     assert torch.autograd.gradcheck(lambda *p: scores(kernels, *p), parts)
 
 
-# One of the two may be as large as it likes; both only where they do not oppose each other.
-FAR = [(-30.0, 1e4), (-30.0, 39.0), (30.0, -1e4), (30.0, -39.0), (30.0, 1e4), (1e30, 1e30)]
-NEAR = [(0.0, 1e4), (5.0, -39.0), (-5.0, 6.0), (-1e4, 0.0), (-1e30, 0.0), (-39.0, -1e4)]
-
-
 @both_kernels
-@pytest.mark.parametrize(("key", "query"), FAR + NEAR)
-@pytest.mark.parametrize("swapped", [False, True])
-def test_large_inputs(key, query, swapped, kernels):
+@pytest.mark.parametrize("key", [-1e4, -39.0, -5.0, 0.0, 5.0, 39.0, 1e4])
+@pytest.mark.parametrize("query", [-1e4, -39.0, -5.0, 0.0, 5.0, 39.0, 1e4])
+def test_large_inputs(key, query, kernels):
     """Far out the scores saturate: finite and right, and so are their gradients."""
-    key, query = (query, key) if swapped else (key, query)
     keys = torch.full((1, 1, 1), key, requires_grad=True)
     queries = torch.full((1, 1, 1), query, requires_grad=True)
     vector = torch.ones(1, requires_grad=True)
@@ -106,7 +101,7 @@ def test_large_inputs(key, query, swapped, kernels):
 @both_kernels
 def test_factors_are_finite(kernels):
     """Nothing that could meet its inverse is infinite or zero."""
-    found = kernels.factors(torch.tensor([-1e30, -100.0, 0.0, 100.0, 1e30]))
+    found = kernels.factors(torch.tensor([-1e30, -100.0, 0.0, 100.0, 1e30]), torch.zeros(()))
     assert found.isfinite().all()
     assert (found > 0).all()
     assert found[2] == 1

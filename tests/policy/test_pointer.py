@@ -419,3 +419,17 @@ def test_refused_settings(arguments, named):
     """A setting out of range is named with its value."""
     with pytest.raises(ValueError, match=named):
         PointerPolicy(LinearEncoder(SIZE), **({"embedding_dim": SIZE} | arguments))
+
+
+@pytest.mark.parametrize("init", ["torch", "glorot"])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("capacity", [200, 1000])
+def test_large_goods(capacity, split, init):
+    """Whole demands up to 100 and loads up to the capacity, as CVRPLIB's X set has them."""
+    instances = uniform(10, capacity, 20, max_demand=100, split_delivery=split)
+    policy = PointerPolicy(LinearEncoder(128, init), scale_demand=False, init=init)
+    policy.initialise(0)
+    play = random_play(instances, 1)
+    expected = textbook_logits(policy.eval(), instances, play).float()
+    found = step_through(policy, instances, play)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -339,3 +339,13 @@ def test_refused_settings(make, said):
     """A setting out of range is named with its value."""
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@every_search
+def test_nothing_to_do(search, policy):
+    """Where no customer needs anything the vehicle stays, at no cost."""
+    places = UniformGenerator(3, 9)(2, stream())
+    instances = Instances(places.depot, places.customers, places.demand * 0, places.capacity)
+    solution = search(policy, instances, stream())
+    assert not solution.actions.any()
+    assert solution.cost.tolist() == [0, 0]

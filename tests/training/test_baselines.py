@@ -47,17 +47,17 @@ def test_shared_of_two():
     assert found.tolist() == [[4, 1]]
 
 
-def test_shared_needs_two():
+def test_shared_needs_two(policy):
     """One solution has no other; the error says what to do."""
-    SharedBaseline().check_rollouts(2)
+    SharedBaseline().check(policy, 2)
     with pytest.raises(ValueError, match=r"num_rollouts is 1.*at least 2"):
-        SharedBaseline().check_rollouts(1)
+        SharedBaseline().check(policy, 1)
 
 
 @pytest.mark.parametrize("baseline", [ExponentialBaseline(), CriticBaseline(SIZE)])
-def test_others_need_one(baseline):
+def test_others_need_one(baseline, policy):
     """The critic and the average work with a single solution."""
-    baseline.check_rollouts(1)
+    baseline.check(policy, 1)
 
 
 def test_exponential_by_hand(policy, instances):

@@ -78,25 +78,6 @@ def test_truncated_file(saved):
             load_checkpoint(saved)
 
 
-def test_changed_byte(saved):
-    """A changed byte is refused, or stands where the container keeps nothing."""
-    data = saved.read_bytes()
-    refused = 0
-    offsets = random.Random(0).sample(range(len(data)), 150)
-    for offset in offsets:
-        for flip in (0x01, 0xFF):
-            changed = bytearray(data)
-            changed[offset] ^= flip
-            saved.write_bytes(changed)
-            try:
-                found = load_checkpoint(saved)
-            except CheckpointError:
-                refused += 1
-            else:
-                assert same(found, CONTENT), f"offset {offset}, flip {flip:#x}"
-    assert refused > 150
-
-
 def test_changed_number(tmp_path):
     """Every byte of the weights is covered by the checksum."""
     content = {"weight": torch.full((64,), 1.2345678)}
@@ -242,3 +223,33 @@ def test_plain_reader_can_open_it(saved):
     record = torch.load(saved, weights_only=True)
     inner = torch.load(io.BytesIO(record["payload"].numpy().tobytes()), weights_only=True)
     assert same(inner, CONTENT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"text, not a checkpoint", b"{}", b"e\n", b"G\x00", b"(dp0\n", b"h", b"u"],
+)
+def test_a_text_file(content, tmp_path):
+    """A text that happens to begin like a pickle is refused by name."""
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.pt"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_changed_byte(saved):
+    """A changed byte is refused by name, or stands where the container keeps nothing."""
+    data = saved.read_bytes()
+    refused = 0
+    head = range(300)  # the names and kinds of all that follows
+    for offset in [*head, *random.Random(0).sample(range(300, len(data)), 200)]:
+        for flip in (0x01, 0x10, 0xFF):
+            changed = bytearray(data)
+            changed[offset] ^= flip
+            saved.write_bytes(changed)
+            try:
+                found = load_checkpoint(saved)
+            except CheckpointError as error:
+                refused += "last.pt" in str(error)
+            else:
+                assert same(found, CONTENT), f"offset {offset}, flip {flip:#x}"
+    assert refused > 300

@@ -11,7 +11,9 @@ from torch import Tensor
 from vrp.policy import PointerPolicy
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
+from vrp.problem.environment import trace
 from vrp.problem.tours import tour_length
+from vrp.search.rollout import rollout, sampled_choice
 from vrp.training.baselines import (
     Baseline,
     CriticBaseline,
@@ -207,3 +209,16 @@ def test_learner_refuses_what_the_baseline_cannot():
     policy = PointerPolicy(LinearEncoder(SIZE), SIZE)
     with pytest.raises(ValueError, match="num_rollouts is 1"):
         Learner(policy, SharedBaseline(), 1)
+
+
+def test_entropy_is_the_mean_over_open_steps(policy):
+    """Every step of an open tour counts, those without a choice too; waiting does not."""
+    instances = UniformGenerator(5, 12)(4, stream())
+    learner = Learner(policy, SharedBaseline(), 3).train()
+    draws = learner.draw(instances, stream(1))
+    found = learner(instances, draws).entropy
+    encoding = policy.encode(instances).detach()
+    actions = rollout(policy, instances, encoding, 3, sampled_choice(draws.uniforms))
+    replay = policy.log_probs(encoding, instances, actions)
+    steps = trace(instances, actions).open.sum()
+    torch.testing.assert_close(found, replay.entropy.sum() / steps)

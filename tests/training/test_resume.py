@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -294,3 +295,53 @@ def test_a_copy_goes_on_elsewhere(straight, tmp_path):
     go_on(tmp_path / "moved", max_instances=96).run()
     assert same(learned(last(tmp_path / "moved")), learned(last(straight())))
     assert not (tmp_path / "run").exists()
+
+
+def test_killed_between_two_rows(tmp_path):
+    """Where checkpoints and validations do not coincide the rows are those of one piece, too."""
+    overrides = "validation.every=48", "checkpoint_every=32"
+    begin(tmp_path / "straight", *overrides).run()
+    kill_at(begin(tmp_path / "pieces", *overrides), 5)
+    go_on(tmp_path / "pieces").run()
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "straight")
+
+
+def test_resuming_a_finished_run(straight, tmp_path):
+    """A run that had ended is left as it is: no second row for the same step."""
+    folder = tmp_path / "run"
+    shutil.copytree(straight(), folder)
+    go_on(folder).run()
+    assert metrics(folder) == metrics(straight())
+    assert events(folder) == events(straight())
+
+
+def test_damaged_event_file(straight, tmp_path):
+    """A record that is damaged within does not keep a run from going on."""
+    folder = tmp_path / "run"
+    begin(folder, "max_instances=64").run()
+    (path,) = folder.glob("events.out.tfevents.*")
+    data = bytearray(path.read_bytes())
+    for offset in range(len(data) - 60, len(data) - 20):
+        data[offset] = 0xFF
+    path.write_bytes(data)
+    assert go_on(folder, max_instances=96).run() == 0
+
+
+def test_previous_survives_the_fallback(straight, tmp_path, monkeypatch):
+    """After falling back, the damaged file never takes the place of the sound one."""
+    folder = tmp_path / "run"
+    shutil.copytree(straight(), folder)
+    (folder / "last.pt").write_bytes(b"damaged")
+    trainer = go_on(folder)
+    replace = os.replace
+
+    def dies_before_last(source, target):
+        if str(target).endswith("last.pt"):
+            raise OSError("killed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dies_before_last)
+    with pytest.raises(OSError, match="killed"):
+        trainer.run()
+    monkeypatch.undo()
+    go_on(folder)  # one of the two must still be readable

@@ -413,3 +413,35 @@ def test_checkpoint_holds_what_is_promised(make_trainer: Make):
     assert content["progress"]["instances"] == 96
     assert content["versions"]["torch"] == torch.__version__
     assert {"baseline", "optimizer"} <= content.keys()
+
+
+def test_weight_that_is_no_number(make_trainer: Make):
+    """A weight that is NaN ends the run with the same words as a gradient that is."""
+    trainer = make_trainer()
+
+    def spoil(step: int, _: tuple) -> None:
+        if step == 6:
+            trainer.learner.policy.query.weight.data[0, 0] = torch.nan
+
+    before_each_step(trainer, spoil)
+    with pytest.raises(FloatingPointError, match=r"last\.pt"):
+        trainer.run()
+    assert last(trainer)["progress"]["step"] == 4
+
+
+def test_critic_of_another_width(make_trainer: Make):
+    """A critic that does not fit the policy is refused before the run, with both numbers."""
+    with pytest.raises(ValueError, match=r"embedding_dim.*16.*8|embedding_dim.*8.*16"):
+        make_trainer("baseline=critic", "baseline.embedding_dim=16", "num_rollouts=1")
+
+
+def test_no_hard_links(make_trainer: Make, monkeypatch: pytest.MonkeyPatch):
+    """Where the file system has no hard links previous.pt is kept in another way."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("vrp.training.checkpoint.os.link", refuse)
+    trainer = make_trainer()
+    assert trainer.run() == 0
+    assert last(trainer)["progress"]["step"] == 12

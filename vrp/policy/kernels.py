@@ -19,7 +19,7 @@ from vrp.policy import additive, lstm
 class Kernels:
     """How each inner loop is computed; the functions of `additive` and `lstm` say what it is."""
 
-    factors: Callable[[Tensor], Tensor]
+    factors: Callable[[Tensor, Tensor], Tensor]
     scores: Callable[..., Tensor]
     scores_backward: Callable[..., tuple[Tensor, ...]]
     lstm_step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

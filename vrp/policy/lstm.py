@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from vrp.policy.kernels import Kernels
@@ -133,6 +134,7 @@ class _LstmSequence(torch.autograd.Function):
         return torch.stack(tape[::_PER_STEP], 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         rows, weight_hh, *tape = ctx.saved_tensors
         steps = [tape[i : i + _PER_STEP] for i in range(0, len(tape), _PER_STEP)]

@@ -91,10 +91,12 @@ class Replay:
         log_prob: (N, K, T) of each chosen node; 0 where the step was forced or the tour closed.
         entropy: (N, K, T) of each step's distribution, in nats; 0 at the same places. No
             gradient.
+        counted: (N, K, T) bool, false at those places.
     """
 
     log_prob: Tensor
     entropy: Tensor
+    counted: Tensor
 
 
 class PointerPolicy(nn.Module):
@@ -189,7 +191,7 @@ class PointerPolicy(nn.Module):
                 self.demand_embedding,
                 self.load_embedding,
                 instances.split_delivery,
-                is_key,
+                is_key and self.scale_demand,
             )
 
         drops = self.training and self.dropout > 0
@@ -285,12 +287,12 @@ class PointerPolicy(nn.Module):
             seen.legal.view(n, k * steps, -1),
         )
         log_probs = logits.log_softmax(-1).view(n, k, steps, -1)
-        counts = seen.open.clone()
-        counts[..., :forced] = False
+        counted = seen.open.clone()
+        counted[..., :forced] = False
         chosen = log_probs.gather(-1, actions[..., None])[..., 0]
         with torch.no_grad():
             entropy = -(log_probs.exp() * log_probs.masked_fill(~seen.legal, 0.0)).sum(-1)
-        return Replay(chosen * counts, entropy * counts)
+        return Replay(chosen * counted, entropy * counted, counted)
 
     def _input_gates(self, inputs: Tensor) -> Tensor:
         bias = self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0
@@ -346,7 +348,7 @@ class PointerPolicy(nn.Module):
         return additive_scores(
             self._kernels,
             keys.nodes,
-            keys.factors,
+            keys.shared,
             torch.addcmul(query, load, keys.per_load),
             vector.weight[0],
             demand,

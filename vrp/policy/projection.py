@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from vrp.policy.additive import factors
+from vrp.policy.additive import KeyFactors, key_factors
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Projection:
         per_load: (M,), to be multiplied with the load at each step.
         per_demand: (M,), to be multiplied with the remaining demand, where deliveries may be
             split; None where the demand is already in `nodes`.
-        factors: (N, V, M), `additive.factors(nodes)`; None for values.
+        shared: `additive.key_factors(nodes)`; None for values, for split
+            deliveries, and for demands that are not scaled.
     """
 
     nodes: Tensor
     per_load: Tensor
     per_demand: Tensor | None
-    factors: Tensor | None
+    shared: KeyFactors | None
 
     def detach(self) -> Projection:
         """The same numbers without their history."""
@@ -40,7 +41,7 @@ class Projection:
             self.nodes.detach(),
             self.per_load.detach(),
             None if self.per_demand is None else self.per_demand.detach(),
-            self.factors,
+            self.shared,
         )
 
 
@@ -60,9 +61,11 @@ class NodeProjection(nn.Module):
         demand_embedding: nn.Linear,
         load_embedding: nn.Linear,
         split_delivery: bool,
-        is_key: bool,
+        factored: bool,
     ) -> Projection:
-        """Project (N, V, M) nodes with their scaled first demand (N, V)."""
+        """Project (N, V, M) nodes with their scaled first demand (N, V); `factored` for keys whose
+        demands are scaled, which bounds how far they differ.
+        """
         of_demand = self.demand.weight @ demand_embedding.weight[:, 0]
         of_load = self.load.weight @ load_embedding.weight[:, 0]
         constant = (
@@ -78,5 +81,5 @@ class NodeProjection(nn.Module):
             nodes=projected,
             per_load=of_load,
             per_demand=per_demand if split_delivery else None,
-            factors=factors(projected) if is_key else None,
+            shared=key_factors(projected) if factored and not split_delivery else None,
         )

@@ -37,7 +37,9 @@ def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
     uniforms = uniforms * (1 - 2**-22)
 
     def choose(logits: Tensor, t: int) -> Tensor:
-        cumulated = (logits / temperature).softmax(-1).cumsum(-1)
+        # The best logit becomes 0 first, so that no temperature can make it infinite.
+        scaled = (logits - logits.amax(-1, keepdim=True)) / temperature
+        cumulated = scaled.softmax(-1).cumsum(-1)
         threshold = uniforms[t] * cumulated[..., -1]
         return (cumulated <= threshold[..., None]).sum(-1)
 
@@ -89,8 +91,8 @@ def rollout(
             raise RuntimeError(f"a tour is not closed after {most} steps, more than any can need")
     tours = torch.stack(actions, -1)
     # A closed tour waits at the depot: all but one of the last zeros are padding.
-    needed = int((tours != 0).any(0).any(0).nonzero().max()) + 2
-    return tours[..., :needed]
+    visits = (tours != 0).any(0).any(0).nonzero()
+    return tours[..., : int(visits.max()) + 2 if len(visits) else 1]
 
 
 @dataclass(frozen=True)

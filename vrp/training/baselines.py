@@ -18,8 +18,8 @@ __all__ = ["CriticBaseline", "ExponentialBaseline", "SharedBaseline"]
 class Baseline(nn.Module, ABC):
     """Expected cost of an instance, and a loss for the parameters it may have."""
 
-    def check_rollouts(self, num_rollouts: int) -> None:
-        """Raise a ValueError if the baseline cannot work with K = `num_rollouts`."""
+    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
+        """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
 
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
@@ -56,8 +56,17 @@ class CriticBaseline(Baseline):
 
     def __init__(self, embedding_dim: int) -> None:
         super().__init__()
+        self.embedding_dim = embedding_dim
         self.hidden = nn.Linear(embedding_dim + 1, embedding_dim)
         self.output = nn.Linear(embedding_dim, 1)
+
+    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
+        """Raise a ValueError if the policy's embeddings are of another size."""
+        if policy.encoder.embedding_dim != self.embedding_dim:
+            raise ValueError(
+                f"the critic's embedding_dim is {self.embedding_dim}, "
+                f"the policy's {policy.encoder.embedding_dim}; they must be equal"
+            )
 
     def forward(
         self, policy: PointerPolicy, encoding: Encoding, instances: Instances, cost: Tensor
@@ -108,7 +117,7 @@ class SharedBaseline(Baseline):
     Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
 
-    def check_rollouts(self, num_rollouts: int) -> None:
+    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
         """Raise a ValueError below 2 solutions per instance."""
         if num_rollouts < 2:
             raise ValueError(

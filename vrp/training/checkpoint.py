@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import torch
@@ -46,10 +47,7 @@ def save_checkpoint(path: Path, content: dict, previous: Path | None = None) -> 
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            link = previous.with_name(previous.name + ".tmp")
-            link.unlink(missing_ok=True)
-            os.link(path, link)
-            os.replace(link, previous)
+            _keep(path, previous)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -59,6 +57,17 @@ def save_checkpoint(path: Path, content: dict, previous: Path | None = None) -> 
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Let `previous` be a second name of the file at `path`, or a copy of it."""
+    link = previous.with_name(previous.name + ".tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(path, link)
+    os.replace(link, previous)
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -74,8 +83,9 @@ def load_checkpoint(path: Path) -> dict:
     record = _read(path, path)
     if not (isinstance(record, dict) and record.get("format") == _FORMAT):
         raise CheckpointError(f"{path} is not a checkpoint of this project")
-    data = record["payload"].numpy().tobytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    payload = record.get("payload")
+    data = payload.numpy().tobytes() if isinstance(payload, torch.Tensor) else b""
+    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
     return _read(io.BytesIO(data), path)
 
@@ -85,16 +95,20 @@ def _read(source: Path | io.BytesIO, path: Path) -> object:
         return torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"no checkpoint at {path}") from None
-    except pickle.UnpicklingError as error:
-        first = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path} is refused, it holds more than plain data: {first}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError) as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file makes PyTorch's reader fail in every way
+        refused = _refused(error)
+        if refused:
+            raise CheckpointError(
+                f"{path} is refused: it holds more than plain data ({refused})"
+            ) from error
         raise CheckpointError(f"{path} is damaged or no checkpoint") from error
 
 
-def _found(error: pickle.UnpicklingError) -> str:
-    """What PyTorch refused to build, if it says so."""
-    name = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f" ({name[1]})" if name else ""
+def _refused(error: Exception) -> str | None:
+    """What PyTorch refused to build, if that was the error."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return None
+    name = re.search(r"(?:GLOBAL|class|global) ([\w.]+\.\w+)", str(error))
+    return name[1] if name else None

@@ -10,11 +10,12 @@ import os
 import struct
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
 
 def cut_event_files(folder: Path, step: int) -> None:
-    """Drop all events after `step` and a last record that was only half written.
+    """Drop all events after `step`, and all from a damaged or half written record on.
 
     Args:
         folder: whose `events.out.tfevents.*` are rewritten where something is dropped.
@@ -39,7 +40,10 @@ def _records(data: bytes) -> list[tuple[int, bytes]]:
         end = start + 12 + length + 4
         if end > len(data):
             break
-        event = Event.FromString(data[start + 12 : start + 12 + length])
+        try:
+            event = Event.FromString(data[start + 12 : start + 12 + length])
+        except DecodeError:  # damaged; nothing behind it can be trusted
+            break
         found.append((event.step, data[start:end]))
         start = end
     return found

@@ -64,12 +64,12 @@ class Learner(nn.Module):
         num_rollouts: K solutions per instance.
 
     Raises:
-        ValueError: if the baseline cannot work with that K.
+        ValueError: if the baseline cannot work with that policy or that K.
     """
 
     def __init__(self, policy: PointerPolicy, baseline: Baseline, num_rollouts: int) -> None:
         super().__init__()
-        baseline.check_rollouts(num_rollouts)
+        baseline.check(policy, num_rollouts)
         self.policy = policy
         self.baseline = baseline
         self.num_rollouts = num_rollouts
@@ -116,7 +116,7 @@ class Learner(nn.Module):
             loss=reinforce_loss(advantages, log_prob) + baseline_loss,
             cost=cost,
             advantages=advantages,
-            entropy=replay.entropy.sum() / (replay.entropy != 0).sum().clamp(min=1),
+            entropy=replay.entropy.sum() / replay.counted.sum().clamp(min=1),
             baseline_loss=baseline_loss.detach(),
         )
         lap("replay")

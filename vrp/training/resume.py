@@ -69,6 +69,8 @@ def _load_last(folder: Path) -> dict:
             raise
         content = load_checkpoint(previous)
         print(f"{error}; going on from {previous}", file=sys.stderr)
+        if last.exists():  # out of the way, or the next save would keep it as previous.pt
+            last.replace(folder / "damaged.pt")
         return content
 
 

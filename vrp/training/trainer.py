@@ -41,6 +41,8 @@ class Progress:
         train_seconds: time in training steps, without compilation, of all pieces.
         best_cost: lowest validation cost so far.
         best_step: where that was.
+        cost_sum: of the mean training costs of the steps since the last row of metrics.csv.
+        cost_count: number of these steps.
     """
 
     step: int = 0
@@ -49,6 +51,8 @@ class Progress:
     train_seconds: float = 0.0
     best_cost: float = float("inf")
     best_step: int = 0
+    cost_sum: float = 0.0
+    cost_count: int = 0
 
 
 class Trainer:
@@ -99,7 +103,6 @@ class Trainer:
             self.progress = Progress(**resumed["progress"])
         self._compiled = False
         self._validated_at = -1
-        self._costs: list[float] = []
 
     def run(self) -> int:
         """Train until the instances, the time or the user say stop.
@@ -113,6 +116,10 @@ class Trainer:
             OSError: if a checkpoint cannot be written; the one before is then still there.
         """
         progress, config = self.progress, self.config
+        if progress.step and progress.instances >= config["max_instances"]:
+            if not (self.folder / "last.pt").exists():
+                self._save("last.pt")
+            return 0  # a run that had ended stays as it is
         self.log = RunLogger(
             self.folder,
             progress.step,
@@ -188,7 +195,11 @@ class Trainer:
             config["batch_size"], named_generator(seed, f"instances/0/{step}")
         )
         draws = self.learner.draw(instances, named_generator(seed, f"actions/0/{step}"))
-        learned = self.learner(instances.to(self.device), draws.to(self.device))
+        try:
+            learned = self.learner(instances.to(self.device), draws.to(self.device))
+        except RuntimeError:
+            self._check_weights()  # NaN weights keep every vehicle at the depot
+            raise
         self.optimizer.zero_grad()
         learned.loss.backward()
         norm = self._clip_gradients()
@@ -204,7 +215,8 @@ class Trainer:
         progress.step += 1
         progress.instances += config["batch_size"]
         cost = learned.cost.mean().item()
-        self._costs.append(cost)
+        progress.cost_sum += cost
+        progress.cost_count += 1
         took = time.perf_counter() - begun
         if not compiles:
             progress.train_seconds += took
@@ -213,17 +225,28 @@ class Trainer:
             self._log_step(learned, norm, took)
 
     def _clip_gradients(self) -> torch.Tensor:
-        """Clip as configured; the norm of all gradients before."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        limit = self.config["grad_clip"]
-        norms = [p.grad.norm() for p in parameters if p.grad is not None]
-        total = torch.linalg.vector_norm(torch.stack(norms))
-        if limit is not None and self.config["grad_clip_kind"] == "global":
-            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
-        elif limit is not None:
-            for parameter in parameters:
-                torch.nn.utils.clip_grad_norm_([parameter], limit)
-        return total
+        """Clip as configured; the norm of all gradients before.
+
+        `global` means one norm for the policy and one for the baseline: the critic's early
+        gradients are a hundred times the policy's and would all but stop it.
+        """
+        limit = self.config["grad_clip"] or torch.inf
+        norms = []
+        for part in (self.learner.policy, self.learner.baseline):
+            learning = [p for p in part.parameters() if p.grad is not None]
+            alone = self.config["grad_clip_kind"] == "per_variable"
+            for parameters in [[p] for p in learning] if alone else [learning]:
+                norms.append(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        return torch.linalg.vector_norm(torch.stack(norms))
+
+    def _check_weights(self) -> None:
+        """Raise a FloatingPointError where a weight is no finite number."""
+        sums = torch.stack([p.detach().sum() for p in self.learner.parameters()])
+        if not sums.isfinite().all():
+            raise FloatingPointError(
+                f"step {self.progress.step}: a weight is not finite; "
+                f"{self.folder / 'last.pt'} is from before; a lower learning_rate may help"
+            )
 
     def _maybe_compile(self) -> bool:
         """Compile at the fixed step; whether this step's time holds compilation."""
@@ -263,8 +286,8 @@ class Trainer:
 
     def _row(self, cost: float | None, gap: float | None) -> None:
         progress = self.progress
-        mean = float(np.mean(self._costs)) if self._costs else None
-        self._costs = []
+        mean = progress.cost_sum / progress.cost_count if progress.cost_count else None
+        progress.cost_sum, progress.cost_count = 0.0, 0
         self.log.row(
             Row(
                 step=progress.step,
@@ -293,6 +316,7 @@ class Trainer:
         )
 
     def _save(self, name: str) -> None:
+        self._check_weights()
         progress = Progress(**vars(self.progress))
         progress.seconds += self.elapsed()
         content = {

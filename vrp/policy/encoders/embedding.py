@@ -56,6 +56,7 @@ class EmbeddingEncoder(Encoder):
         self.tables = tables
         self.max_norm = max_norm
         self.pretrained = pretrained
+        self.is_given = False  # whether the table is set and stays through `initialise`
         self.init = check_scheme(init)
         rows = 2 * bins if tables == "factorised" else bins * bins
         self.table = nn.Embedding(rows, embedding_dim, scale_grad_by_freq=scale_grad_by_freq)
@@ -78,6 +79,7 @@ class EmbeddingEncoder(Encoder):
         encoder = cls(embedding_dim, bins=bins, tables=tables, freeze=freeze)
         with torch.no_grad():
             encoder.table.weight.copy_(rows)
+        encoder.is_given = True
         return encoder
 
     def cells(self, coordinates: Tensor) -> Tensor:
@@ -91,7 +93,8 @@ class EmbeddingEncoder(Encoder):
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) coordinates to (N, C, M)."""
         cells = self.cells(coordinates)
-        if self.max_norm is None or self.training:
+        learns = self.training and self.table.weight.requires_grad
+        if self.max_norm is None or learns:
             found = nn.functional.embedding(
                 cells,
                 self.table.weight,
@@ -121,11 +124,13 @@ class EmbeddingEncoder(Encoder):
         return nn.functional.one_hot(self.cells(coordinates), rows).sum(-2).float()
 
     def initialise(self, seed: int, prefix: str) -> None:
-        """Set the table from `seed` and its name, or from the pretrained file.
+        """Set the table from `seed` and its name, or from the pretrained file, unless given.
 
         Raises:
             ValueError: if the file cannot be read or holds another shape.
         """
+        if self.is_given:
+            return
         if self.pretrained is None:
             initialise_layers(self, self.init, seed, prefix)
             return
@@ -133,6 +138,8 @@ class EmbeddingEncoder(Encoder):
             rows = np.load(Path(self.pretrained), allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"pretrained table {self.pretrained}: {error}") from error
+        if rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
+            raise ValueError(f"pretrained table {self.pretrained} must hold finite numbers")
         if rows.shape != tuple(self.table.weight.shape):
             raise ValueError(
                 f"pretrained table {self.pretrained} has shape {rows.shape}; "
