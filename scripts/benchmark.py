@@ -32,9 +32,7 @@ def prepare(job: Job) -> Callable[[], None]:
     learner.to(device).train()
     missing = missing_for_compile(device)
     compiled = config["compile"] != "off" and missing is None
-    if compiled:
-        learner.policy.compile_kernels()
-    elif missing:
+    if missing:
         print(f"not compiled: {missing}")
     optimizer = torch.optim.Adam(learner.parameters(), config["learning_rate"], fused=True)
     clock = Clock(device.type == "cuda")
@@ -54,19 +52,27 @@ def prepare(job: Job) -> Callable[[], None]:
         optimizer.step()
         clock.lap("optimizer")
 
-    return lambda: measure(config, step, clock, device, compiled)
+    def compile_kernels() -> None:
+        if compiled:
+            learner.policy.compile_kernels()
+
+    return lambda: measure(config, step, clock, device, compile_kernels, compiled)
 
 
-def measure(config: dict, step: Callable, clock: Clock, device, compiled: bool) -> None:
-    """Warm up, count the arithmetic, time, and print."""
+def measure(
+    config: dict, step: Callable, clock: Clock, device, compile_kernels: Callable, compiled: bool
+) -> None:
+    """Count the arithmetic, warm up, time, and print."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from vrp.training.trainer import versions
 
-    for _ in range(config["warmup"]):
-        step()
+    # Counted before compiling: fused loops do no matrix work, and do not go with a counter.
     with FlopCounterMode(display=False) as counter:
+        step()
+    compile_kernels()
+    for _ in range(config["warmup"]):
         step()
     clock.seconds.clear()
     steps = [clock.timed(step) for _ in range(config["steps"])]
