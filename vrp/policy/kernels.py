@@ -24,7 +24,7 @@ class Kernels:
     scores_backward: Callable[..., tuple[Tensor, ...]]
     lstm_step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     lstm_step_saving: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-    lstm_step_backward: Callable[..., tuple[Tensor, Tensor]]
+    lstm_step_backward: Callable[..., Tensor]
 
 
 EAGER = Kernels(
