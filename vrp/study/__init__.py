@@ -1,0 +1,1 @@
+"""The encoder study: what was run, what follows from it, and the report."""

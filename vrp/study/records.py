@@ -1,0 +1,394 @@
+"""What the study reads: `runs.csv`, a line per tested run, and `curves.csv`, a line per validation.
+
+Whoever makes these files and whoever reports on them agree here and nowhere else. An empty field
+is a text without characters, or a number that was not measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import get_type_hints
+
+STATUSES = ("finished", "stopped", "failed", "missing")
+ENCODERS = ("conv1d", "linear", "embedding")
+
+# Filled by training, by testing, and by the reference costs of the test set.
+_TRAINED = ("instances", "seconds", "train_seconds", "parameters")
+_TESTED = ("checkpoint", "test_set", "decode", "test_instances", "cost")
+_REFERRED = ("gap", "reference_instances")
+_VALIDATED = ("val_cost", "val_gap")
+_POSITIVE = (
+    "num_customers", "capacity", "budget", "batch_size", "num_rollouts", "learning_rate", "threads",
+    "parameters", "test_instances", "reference_instances", "cost", "train_cost", "val_cost",
+)  # fmt: skip
+_NOT_NEGATIVE = ("seed", "instances", "seconds", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and one of its tests: a run that was tested in two ways has two of these.
+
+    A missing run was planned and has no trace, so nothing of it is measured. A failed run has no
+    test. Names of sweeps that begin with `pilot` are runs that are never counted.
+
+    Attributes:
+        sweep: which sweep it belongs to.
+        run: its name in the sweep.
+        status: one of `STATUSES`; stopped means before its budget was used.
+        error: what a failed run died of, in one line.
+        problem: such as vrp10.
+        num_customers: C.
+        capacity: of a vehicle.
+        split_delivery: whether a customer may be served in several visits.
+        policy: such as pointer.
+        encoder: one of `ENCODERS`.
+        variant: empty for the encoder as it is, else what was changed: `reshape`, `bins=8`, ...
+        seed: of initialisation, instances and sampling.
+        budget: training instances that were planned.
+        instances: training instances that were seen.
+        batch_size: instances per step.
+        num_rollouts: K.
+        learning_rate: the first one.
+        seconds: wall-clock with everything in it.
+        train_seconds: the part of it in training steps, without compilation.
+        threads: of the CPU.
+        device: such as cpu.
+        precision: of the arithmetic.
+        torch: its version.
+        parameters: of the policy.
+        checkpoint: which one was tested, `last` in the study.
+        test_set: such as kool10.
+        decode: such as greedy.
+        test_instances: of the test set, how many were solved.
+        cost: mean tour length on these.
+        gap: of the cost, in percent to the reference.
+        reference_instances: how many of the instances the gap is over.
+        val_cost: the last one in training.
+        val_gap: the last one in training, in percent.
+    """
+
+    sweep: str
+    run: str
+    status: str
+    error: str
+    problem: str
+    num_customers: int
+    capacity: int
+    split_delivery: bool
+    policy: str
+    encoder: str
+    variant: str
+    seed: int
+    budget: int
+    instances: int | None
+    batch_size: int
+    num_rollouts: int
+    learning_rate: float
+    seconds: float | None
+    train_seconds: float | None
+    threads: int | None
+    device: str
+    precision: str
+    torch: str
+    parameters: int | None
+    checkpoint: str
+    test_set: str
+    decode: str
+    test_instances: int | None
+    cost: float | None
+    gap: float | None
+    reference_instances: int | None
+    val_cost: float | None
+    val_gap: float | None
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            ValueError: names the column, its value and what is allowed.
+        """
+        for column in ("sweep", "run", "problem", "policy"):
+            if not getattr(self, column):
+                raise ValueError(f"{column} is empty; a name is needed")
+        for column, allowed in (("status", STATUSES), ("encoder", ENCODERS)):
+            if getattr(self, column) not in allowed:
+                raise ValueError(
+                    f"{column} is {getattr(self, column)!r}; allowed: {', '.join(allowed)}"
+                )
+        _check_numbers(self)
+        self._check_filled()
+
+    def _check_filled(self) -> None:
+        empty = {"missing": (*_TRAINED, *_TESTED, *_REFERRED, *_VALIDATED)}
+        empty["failed"] = (*_TESTED, *_REFERRED)
+        for column in empty.get(self.status, ()):
+            if getattr(self, column) not in (None, ""):
+                raise ValueError(
+                    f"{column} is {getattr(self, column)!r}, but status is {self.status}; "
+                    "it must be empty"
+                )
+        if self.status == "finished":
+            self._check_together(_TRAINED, "a finished run fills it")
+        if any(getattr(self, column) not in (None, "") for column in _TESTED):
+            self._check_together(_TESTED, f"a tested run fills {', '.join(_TESTED)}")
+        if any(getattr(self, column) is not None for column in _REFERRED):
+            self._check_together(_REFERRED, "gap and reference_instances go together")
+
+    def _check_together(self, columns: Iterable[str], rule: str) -> None:
+        for column in columns:
+            if getattr(self, column) in (None, ""):
+                raise ValueError(f"{column} is empty; {rule}")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the run is known by, over all files."""
+        return self.sweep, self.run
+
+    @property
+    def is_pilot(self) -> bool:
+        """Whether it only served to plan the study."""
+        return self.sweep.startswith("pilot")
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What a run had reached when it was validated.
+
+    Attributes:
+        sweep: of the run.
+        run: its name in the sweep.
+        instances: training instances so far.
+        seconds: wall-clock so far, everything included.
+        train_seconds: the part of it in training steps, without compilation.
+        train_cost: mean cost of the sampled tours since the point before; None at the start.
+        val_cost: mean greedy cost on the validation set; None where not measured.
+        val_gap: percent to the reference; None without one.
+    """
+
+    sweep: str
+    run: str
+    instances: int
+    seconds: float
+    train_seconds: float
+    train_cost: float | None
+    val_cost: float | None
+    val_gap: float | None
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            ValueError: names the column, its value and what is allowed.
+        """
+        _check_numbers(self)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of the run it belongs to."""
+        return self.sweep, self.run
+
+
+def read_runs(path: Path) -> list[Run]:
+    """The lines of runs.csv, in their order.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: names the file, the line, the column, its value and what is allowed.
+    """
+    lines, runs = _read(path, Run)
+    if not runs:
+        raise ValueError(f"{path}: there is no run below the columns; at least one is needed")
+    _check_runs(runs, [f"{path}, line {line}: " for line in lines])
+    return runs
+
+
+def write_runs(path: Path, runs: Sequence[Run]) -> None:
+    """Write what `read_runs` gives back exactly.
+
+    Raises:
+        OSError: if it cannot be written.
+        ValueError: if there are no runs, or two of them contradict each other.
+    """
+    if not runs:
+        raise ValueError(f"{path}: there is no run to write; at least one is needed")
+    _check_runs(runs, [f"{path}: " for _ in runs])
+    _write(path, Run, runs)
+
+
+def read_curves(path: Path, runs: Iterable[Run]) -> list[CurvePoint]:
+    """The lines of curves.csv, in their order.
+
+    Args:
+        path: of the file.
+        runs: those that a point may belong to.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: names the file, the line, the column, its value and what is allowed.
+    """
+    lines, curves = _read(path, CurvePoint)
+    _check_curves(curves, runs, [f"{path}, line {line}: " for line in lines])
+    return curves
+
+
+def write_curves(path: Path, curves: Sequence[CurvePoint], runs: Iterable[Run]) -> None:
+    """Write what `read_curves` gives back exactly.
+
+    Raises:
+        OSError: if it cannot be written.
+        ValueError: if a point belongs to no run, or is not after the one before it.
+    """
+    _check_curves(curves, runs, [f"{path}: " for _ in curves])
+    _write(path, CurvePoint, curves)
+
+
+def _check_numbers(record: Run | CurvePoint) -> None:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} is {value}; it must be finite")
+        if value is None or isinstance(value, str):
+            continue
+        if field.name in _POSITIVE and not value > 0:
+            raise ValueError(f"{field.name} is {value}; it must be above 0")
+        if field.name in _NOT_NEGATIVE and value < 0:
+            raise ValueError(f"{field.name} is {value}; it must be at least 0")
+
+
+def _check_runs(runs: Sequence[Run], places: Sequence[str]) -> None:
+    """No test twice, and all lines of a run agree on how it was trained."""
+    seen: set[tuple] = set()
+    first: dict[tuple, Run] = {}
+    tests = {*_TESTED, *_REFERRED}
+    for run, place in zip(runs, places, strict=True):
+        test = (*run.key, run.test_set, run.decode)
+        if test in seen:
+            tested = f" with test_set {run.test_set}, decode {run.decode}" if run.test_set else ""
+            raise ValueError(
+                f"{place}run is {run.run!r} of sweep {run.sweep!r}{tested} for the second time; "
+                "each may be there once"
+            )
+        seen.add(test)
+        known = first.setdefault(run.key, run)
+        for column, value in asdict(run).items():
+            if column not in tests and value != getattr(known, column):
+                raise ValueError(
+                    f"{place}{column} of run {run.run!r} of sweep {run.sweep!r} is {value!r}, but "
+                    f"{getattr(known, column)!r} in another line; the lines of a run must agree"
+                )
+
+
+def _check_curves(
+    curves: Sequence[CurvePoint], runs: Iterable[Run], places: Sequence[str]
+) -> None:
+    known = {run.key for run in runs}
+    last: dict[tuple, int] = {}
+    for point, place in zip(curves, places, strict=True):
+        if point.key not in known:
+            raise ValueError(
+                f"{place}run is {point.run!r} of sweep {point.sweep!r}; the runs file has no such "
+                f"run among its {len(known)}"
+            )
+        if point.instances <= last.get(point.key, -1):
+            raise ValueError(
+                f"{place}instances is {point.instances}; the point before it in run "
+                f"{point.run!r} has {last[point.key]}, so it must be more"
+            )
+        last[point.key] = point.instances
+
+
+def _read(path: Path, record: type) -> tuple[list[int], list]:
+    """Line numbers and records."""
+    columns = [field.name for field in fields(record)]
+    types = get_type_hints(record)
+    try:
+        text = Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is no UTF-8; a csv is needed") from error
+    if not text:
+        raise ValueError(f"{path}: the file is empty; a line with the columns is needed")
+    if not text.endswith("\n"):
+        last = text.count("\n") + 1
+        raise ValueError(f"{path}, line {last}: it does not end with a line break: the file is cut")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines, records = [], []
+    try:
+        _check_header(path, next(reader), columns)
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if len(row) != len(columns):
+                raise ValueError(f"{place}: {len(row)} columns; there must be {len(columns)}")
+            values = {
+                name: _parse(place, name, value, types[name])
+                for name, value in zip(columns, row, strict=True)
+            }
+            try:
+                records.append(record(**values))
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: no csv ({error})") from error
+    return lines, records
+
+
+def _check_header(path: Path, found: list[str], columns: list[str]) -> None:
+    if found == columns:
+        return
+    missing = [name for name in columns if name not in found]
+    unknown = [name for name in found if name not in columns]
+    parts = [f"missing: {', '.join(missing)}"] if missing else []
+    parts += [f"unknown: {', '.join(map(repr, unknown))}"] if unknown else []
+    raise ValueError(
+        f"{path}, line 1: wrong columns ({'; '.join(parts) or 'their order differs'}); they must "
+        f"be {','.join(columns)}"
+    )
+
+
+def _parse(place: str, column: str, text: str, kind: object) -> object:
+    if kind is str:
+        return text
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"{place}: {column} is {text!r}; allowed: true, false")
+        return text == "true"
+    is_optional = kind in (int | None, float | None)
+    if not text and is_optional:
+        return None
+    is_whole = kind in (int, int | None)
+    try:
+        if "_" in text or text != text.strip():  # Python reads these, others do not
+            raise ValueError
+        return int(text) if is_whole else float(text)
+    except ValueError as error:
+        allowed = f"a {'whole ' if is_whole else ''}number{' or nothing' if is_optional else ''}"
+        raise ValueError(f"{place}: {column} is {text!r}; it must be {allowed}") from error
+
+
+def _write(path: Path, record: type, records: Sequence[Run] | Sequence[CurvePoint]) -> None:
+    """Whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([field.name for field in fields(record)])
+            for each in records:
+                writer.writerow([_text(value) for value in asdict(each).values()])
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
