@@ -284,9 +284,7 @@ def _check_runs(runs: Sequence[Run], places: Sequence[str]) -> None:
                 )
 
 
-def _check_curves(
-    curves: Sequence[CurvePoint], runs: Iterable[Run], places: Sequence[str]
-) -> None:
+def _check_curves(curves: Sequence[CurvePoint], runs: Iterable[Run], places: Sequence[str]) -> None:
     known = {run.key for run in runs}
     last: dict[tuple, int] = {}
     for point, place in zip(curves, places, strict=True):

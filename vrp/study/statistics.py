@@ -1,0 +1,372 @@
+"""The study's statistics, on plain lists of numbers; scipy is the extra `study`.
+
+A sample is one number per seed. Two samples are paired when the same seeds stand at the same
+places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import integrate, stats
+
+CONFIDENCE = 0.95
+_RESAMPLES = 4000  # of a bootstrap
+_MOST_SEEDS = 10_000  # that `seeds_needed` looks at
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low: lower end; minus infinity where the sample is too small to say.
+        high: upper end; infinity likewise.
+        count: numbers in the sample.
+        sd: standard deviation of the sample, n - 1 in the denominator; None for a single number
+            and where the estimate is no mean.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+    sd: float | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether both ends are known."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def scaled(self, factor: float) -> Interval:
+        """In another unit; `factor` is above 0."""
+        sd = None if self.sd is None else self.sd * factor
+        return Interval(self.value * factor, self.low * factor, self.high * factor, self.count, sd)
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided paired t-tests of a difference against plus and minus a margin.
+
+    Attributes:
+        difference: mean of the paired differences.
+        sd: their standard deviation.
+        count: pairs.
+        margin: half the width of the range that counts as equal, above 0.
+        p_low: of the test that the difference is above -margin.
+        p_high: of the test that it is below margin.
+    """
+
+    difference: float
+    sd: float
+    count: int
+    margin: float
+    p_low: float
+    p_high: float
+
+    @property
+    def p(self) -> float:
+        """Of the equivalence: the larger of the two."""
+        return max(self.p_low, self.p_high)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What it brings that two samples share their seeds.
+
+    Attributes:
+        correlation: Pearson's, with Fisher's interval.
+        paired_variance: of the difference within pairs.
+        unpaired_variance: of the difference of two numbers of different seeds: the sum of the
+            two samples' variances.
+        ratio: the first over the second, with a bootstrap interval over seeds: the share of the
+            seeds that a paired study needs of an unpaired one.
+    """
+
+    correlation: Interval
+    paired_variance: float
+    unpaired_variance: float
+    ratio: Interval
+
+
+@dataclass(frozen=True)
+class OneSeed:
+    """How often one run against one other run shows a difference that is only chance.
+
+    Attributes:
+        percent: the difference looked for, of the other run's outcome.
+        share: of all ordered pairs of different seeds that show it, bootstrap interval over seeds.
+        normal_share: the same for normal outcomes of this mean and standard deviation.
+        pairs: how many ordered pairs there are.
+    """
+
+    percent: float
+    share: Interval
+    normal_share: float
+    pairs: int
+
+
+def mean_interval(sample: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean with Student's t-interval; unbounded for a single number.
+
+    Raises:
+        ValueError: for an empty sample or one with a number that is not finite.
+    """
+    x = _sample(sample)
+    if x.size == 1:
+        return Interval(float(x[0]), -math.inf, math.inf, 1)
+    sd = float(x.std(ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, x.size - 1)) * sd / math.sqrt(x.size)
+    mean = float(x.mean())
+    return Interval(mean, mean - half, mean + half, x.size, sd)
+
+
+def paired_difference(
+    ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
+) -> Interval:
+    """Mean of ours minus theirs, seed by seed, with its t-interval.
+
+    Raises:
+        ValueError: unless both have the same length, at least 1.
+    """
+    return mean_interval(_differences(ours, theirs), confidence)
+
+
+def difference_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The two-sided paired t-test's p; 1 where all differences are 0.
+
+    Raises:
+        ValueError: unless both have the same length, at least 2.
+    """
+    x = _differences(ours, theirs, least=2)
+    sd = float(x.std(ddof=1))
+    if sd == 0:
+        return 1.0 if x[0] == 0 else 0.0
+    t = float(x.mean()) / (sd / math.sqrt(x.size))
+    return float(2 * stats.t.sf(abs(t), x.size - 1))
+
+
+def equivalence_test(
+    ours: Sequence[float], theirs: Sequence[float], margin_percent: float
+) -> Equivalence:
+    """Whether the mean difference lies within a margin, in percent of the mean of theirs.
+
+    The margin is taken as a fixed number; that the mean of theirs is itself an estimate moves it
+    by a fraction of a percent of itself.
+
+    Args:
+        ours: costs by seed.
+        theirs: costs of the reference for the same seeds.
+        margin_percent: above 0.
+
+    Raises:
+        ValueError: unless both have the same length, at least 2, and the margin is above 0.
+
+    Source: Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15, 657-680.
+    """
+    x = _differences(ours, theirs, least=2)
+    margin = margin_percent / 100 * float(np.mean(theirs))
+    if not margin > 0:
+        raise ValueError(f"the margin is {margin}; it must be above 0")
+    mean, sd = float(x.mean()), float(x.std(ddof=1))
+    error = sd / math.sqrt(x.size)
+    if error == 0:
+        return Equivalence(mean, sd, x.size, margin, float(mean <= -margin), float(mean >= margin))
+    p_low = float(stats.t.sf((mean + margin) / error, x.size - 1))
+    p_high = float(stats.t.cdf((mean - margin) / error, x.size - 1))
+    return Equivalence(mean, sd, x.size, margin, p_low, p_high)
+
+
+def equivalence_power(
+    count: int, sd: float, margin: float, alpha: float, difference: float = 0.0
+) -> float:
+    """The probability that `equivalence_test` shows equivalence, for normal differences.
+
+    Given the sample's standard deviation s, the test accepts when the mean difference is further
+    inside the margin than t s / sqrt(n), a normal probability; it is integrated over s, so the
+    result is exact up to the integration's error, as the bivariate noncentral t would give it.
+
+    Args:
+        count: pairs n, at least 2.
+        sd: the true standard deviation of the differences, in the unit of the margin.
+        margin: half the width of the range that counts as equal.
+        alpha: level of each one-sided test.
+        difference: the true mean difference.
+
+    Raises:
+        ValueError: for a count below 2, a negative sd, or a margin or alpha out of range.
+
+    Source: Phillips (1990), J. Pharmacokinetics and Biopharmaceutics 18, 137-144.
+    """
+    if count < 2 or not sd >= 0 or not margin > 0 or not 0 < alpha < 0.5:
+        raise ValueError(
+            f"count {count}, sd {sd}, margin {margin}, alpha {alpha}; allowed: a count of at least "
+            "2, an sd of at least 0, a margin above 0, an alpha between 0 and 0.5"
+        )
+    if sd == 0:
+        return float(abs(difference) < margin)
+    freedom = count - 1
+    error = sd / math.sqrt(count)
+    t = float(stats.t.ppf(1 - alpha, freedom))
+    upper, lower = (margin - difference) / error, (-margin - difference) / error
+
+    def density(ratio: float) -> float:
+        """Of s / sd, times the probability to accept at this s."""
+        inside = stats.norm.cdf(upper - t * ratio) - stats.norm.cdf(lower + t * ratio)
+        return float(inside * stats.chi.pdf(ratio * math.sqrt(freedom), freedom))
+
+    # Beyond `most` nothing is accepted; beyond `tail` no s is found.
+    most = margin / error / t
+    tail = float(stats.chi.isf(1e-14, freedom)) / math.sqrt(freedom)
+    low = float(stats.chi.ppf(1e-14, freedom)) / math.sqrt(freedom)
+    if most <= low:
+        return 0.0
+    value, _ = integrate.quad(density, low, min(most, tail), epsabs=1e-11, limit=200)
+    return min(1.0, value * math.sqrt(freedom))
+
+
+def seeds_needed(sd: float, margin: float, alpha: float, power: float) -> int | None:
+    """The least number of pairs with this power when there is no difference; None beyond 10,000.
+
+    Raises:
+        ValueError: as `equivalence_power`, or for a power that is not between 0 and 1.
+    """
+    if not 0 < power < 1:
+        raise ValueError(f"the power is {power}; it must be between 0 and 1")
+    low, high = 1, 2  # power(low) is too small, power(high) suffices
+    while equivalence_power(high, sd, margin, alpha) < power:
+        if high >= _MOST_SEEDS:
+            return None
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = equivalence_power(middle, sd, margin, alpha) >= power
+        low, high = (low, middle) if enough else (middle, high)
+    return high if high <= _MOST_SEEDS else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given.
+
+    Raises:
+        ValueError: for a p-value outside 0 to 1.
+
+    Source: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+    """
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values are {list(p_values)}; each must be between 0 and 1")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def pairing(ours: Sequence[float], theirs: Sequence[float]) -> Pairing:
+    """How much two samples move together, and what that saves.
+
+    Raises:
+        ValueError: unless both have the same length, at least 3, and both vary.
+    """
+    differences = _differences(ours, theirs, least=3)
+    x, y = _sample(ours), _sample(theirs)
+    if x.std() == 0 or y.std() == 0:
+        raise ValueError("a sample does not vary; there is no correlation")
+    r = float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+    if x.size > 3 and abs(r) < 1:
+        half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) / math.sqrt(x.size - 3)
+        low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+    else:
+        low, high = -1.0, 1.0
+    paired = float(differences.var(ddof=1))
+    unpaired = float(x.var(ddof=1) + y.var(ddof=1))
+    places = _resampled(x.size)
+    both = x[places].var(axis=1, ddof=1) + y[places].var(axis=1, ddof=1)
+    ratios = differences[places].var(axis=1, ddof=1)[both > 0] / both[both > 0]
+    ratio = Interval(paired / unpaired, *_percentiles(ratios), x.size)
+    return Pairing(Interval(r, low, high, x.size), paired, unpaired, ratio)
+
+
+def proportion_interval(
+    hits: int, count: int, method: str = "clopper-pearson", confidence: float = CONFIDENCE
+) -> Interval:
+    """A share with its interval.
+
+    Args:
+        hits: how often.
+        count: out of how many, at least 1.
+        method: `clopper-pearson`, which covers at least as often as it says, or `wilson`.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: for hits that are not among 0 to count, or an unknown method.
+    """
+    methods = {"clopper-pearson": "exact", "wilson": "wilson"}
+    if method not in methods:
+        raise ValueError(f"method is {method!r}; allowed: {', '.join(methods)}")
+    if count < 1 or not 0 <= hits <= count:
+        raise ValueError(f"{hits} of {count}; hits must be from 0 to count, and count at least 1")
+    found = stats.binomtest(hits, count).proportion_ci(confidence, methods[method])
+    return Interval(hits / count, float(found.low), float(found.high), count)
+
+
+def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
+    """How often two runs that differ in nothing but the seed differ by at least `percent`.
+
+    Every seed is compared with every other, in both orders, each time in percent of the second.
+    In a resample of the seeds, pairs of a seed with its own copy are left out, since they would
+    always agree.
+
+    Args:
+        sample: outcomes above 0 of at least 3 seeds.
+        percent: above 0.
+
+    Raises:
+        ValueError: for too few outcomes, or one that is not above 0.
+    """
+    x = _sample(sample, least=3)
+    if not (x > 0).all() or not percent > 0:
+        raise ValueError("outcomes and percent must be above 0")
+    # The rounding of a decimal fraction shall not decide: 101 against 100 is 1 %.
+    shows = np.abs(x[:, None] / x[None, :] - 1) * 100 >= percent * (1 - 1e-12)
+    different = ~np.eye(x.size, dtype=bool)
+    share = float(shows[different].mean())
+    shares = []
+    for places in _resampled(x.size, _RESAMPLES // 4):
+        counted = places[:, None] != places[None, :]
+        if counted.any():
+            shares.append(shows[np.ix_(places, places)][counted].mean())
+    spread = float(x.std(ddof=1)) * math.sqrt(2)
+    normal = 2 * float(stats.norm.sf(percent / 100 * float(x.mean()) / spread)) if spread else 0.0
+    interval = Interval(share, *_percentiles(np.array(shares)), x.size)
+    return OneSeed(percent, interval, normal, x.size * (x.size - 1))
+
+
+def _sample(values: Sequence[float], least: int = 1) -> np.ndarray:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or x.size < least or not np.isfinite(x).all():
+        raise ValueError(f"the sample is {values}; it must be at least {least} finite numbers")
+    return x
+
+
+def _differences(ours: Sequence[float], theirs: Sequence[float], least: int = 1) -> np.ndarray:
+    x, y = _sample(ours, least), _sample(theirs, least)
+    if x.size != y.size:
+        raise ValueError(f"{x.size} and {y.size} numbers; pairs need as many of both")
+    return x - y
+
+
+def _resampled(count: int, times: int = _RESAMPLES) -> np.ndarray:
+    """(times, count) places drawn with replacement, the same at every call."""
+    return np.random.default_rng(0).integers(0, count, (times, count))
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    outside = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(values, [outside, 100 - outside])
+    return float(low), float(high)
