@@ -25,14 +25,16 @@ def prepare(job: Job) -> Callable[[], int]:
     keep_freed_memory()
     config, checkpoint = resumed_config(job.config, job.run_folder, job.overridden)
     device = choose_device(config["device"], config["threads"])
-    trainer = Trainer(config, job.run_folder, device, STARTED, checkpoint)
-    return partial(work, trainer)
+    started = time.perf_counter() if job.in_sweep else STARTED
+    trainer = Trainer(config, job.run_folder, device, started, checkpoint)
+    return partial(work, trainer, job.in_sweep)
 
 
-def work(trainer: "Trainer") -> int:
-    """Train, and say what to do next."""
+def work(trainer: "Trainer", in_sweep: bool) -> int:
+    """Train, and say what to do next unless other runs follow."""
     code = trainer.run()
-    trainer.print_next_steps()
+    if not in_sweep:
+        trainer.print_next_steps()
     return code
 
 

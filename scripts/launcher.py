@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,8 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
 
 from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
-from scripts.plan import checked_overrides, plain_config, refuse_used  # noqa: E402
+from scripts.plan import make_plan, plain_config, refuse_used  # noqa: E402
+from scripts.sweep import Status, Sweep, clear, end_of, holds_checkpoint  # noqa: E402
 
 UNUSABLE = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 INTERRUPTED = (130, 143)
@@ -44,11 +46,13 @@ class Job:
         run_folder: absolute; exists. With `resume`, that folder.
         overridden: keys set on the command line, dotted, `resume` left out. A group counts
             by its name (`encoder`), an experiment by the keys that its file sets.
+        in_sweep: whether it is one of several.
     """
 
     config: dict[str, Any]
     run_folder: Path
     overridden: tuple[str, ...]
+    in_sweep: bool
 
 
 Prepare = Callable[[Job], Callable[[], int | None]]
@@ -73,12 +77,12 @@ def launch(prepare: Prepare, schema: type, config_name: str, root: Path = ROOT) 
     try:
         code = _launch(prepare, schema, config_name, root, arguments, debug)
     except KeyboardInterrupt:
-        code = _report("interrupted", 130, debug)
+        code, _ = _report("interrupted", 130, debug)
     except UsageError as error:
-        code = _report(str(error), 2, debug)
+        code, _ = _report(str(error), 2, debug)
     except Exception as error:  # Hydra's own, while it sets up the run folder and its log
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        code = _report(f"cannot set up the run: {one_line(cause)}", 1, debug)
+        code, _ = _report(f"cannot set up the run: {one_line(cause)}", 1, debug)
     sys.exit(code)
 
 
@@ -86,20 +90,33 @@ def _launch(
     prepare: Prepare, schema: type, config_name: str, root: Path, arguments: list[str], debug: bool
 ) -> int:
     flags, texts = _read_flags([a for a in arguments if a != "--debug"], schema)
+    sweep = None
     if not flags.direct:
-        texts = checked_overrides(schema, config_name, root, texts, flags.multirun, flags.shown)
+        plan = make_plan(schema, config_name, root, texts, flags.multirun, flags.shown)
+        texts = plan.overrides
+        if plan.folders:
+            sweep = Sweep.begin(plan.folders[0].parent, [folder.name for folder in plan.folders])
+            # Processes of a parallel launcher find scripts/ by it.
+            os.environ["PYTHONPATH"] = os.pathsep.join(
+                filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+            )
     codes = [0]
 
     def task(config: DictConfig) -> None:
         with _environment("HYDRA_FULL_ERROR", "1" if debug else None):
             codes.append(_run(prepare, schema, root, config, debug))
-        if codes[-1] in INTERRUPTED:
+        alone = HydraConfig.get().launcher._target_.endswith("BasicLauncher")
+        if alone and codes[-1] in INTERRUPTED:
             sys.exit(codes[-1])  # ends a sweep, too
 
     # With this variable Hydra raises its errors; otherwise it prints them and exits.
     with _environment("HYDRA_FULL_ERROR", "1"), _command_line([*flags.passed, *texts]):
         hydra.main(str(root / "configs"), config_name, version_base="1.3")(task)()
-    return max(codes)
+    if sweep is None:
+        return max(codes)
+    lines, code = sweep.report()
+    print("\n".join(lines))
+    return code
 
 
 @dataclass(frozen=True)
@@ -156,26 +173,49 @@ def _read_flags(arguments: list[str], schema: type) -> tuple[_Flags, list[str]]:
 
 
 def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: bool) -> int:
-    """Prepare and run one job, and give its exit code."""
+    """Run one job, and give its exit code; a run of a sweep leaves its status."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    if settings.mode != RunMode.MULTIRUN or settings.output_subdir is None:
+        return _prepare_and_work(prepare, schema, root, config, False, debug)[0]
+    print(f"{folder.name} {'goes on' if holds_checkpoint(folder) else 'begins'}", flush=True)
+    Status("running").write(folder)
+    code, error = _prepare_and_work(prepare, schema, root, config, True, debug)
+    status = end_of(code, error)
+    status.write(folder)
+    sweep = Sweep.read(folder.parent)
+    print(f"{folder.name} {status.state}" + (f"; {sweep.line()}" if sweep else ""), flush=True)
+    return code
+
+
+def _prepare_and_work(
+    prepare: Prepare, schema: type, root: Path, config: DictConfig, in_sweep: bool, debug: bool
+) -> tuple[int, str | None]:
+    """The exit code, and the error in a line."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     owned = settings.output_subdir is not None
     names = {field.name for field in fields(schema)}
     overridden = set_keys(settings.overrides.task, root / "configs", names)
     try:
-        if owned:
-            refuse_used(folder)
         plain = check_config(schema, plain_config(config), root)
-        work = prepare(Job(plain, folder, tuple(key for key in overridden if key != "resume")))
+        if in_sweep and holds_checkpoint(folder):
+            plain["resume"] = str(folder)
+        elif in_sweep:
+            clear(folder)
+        elif owned:
+            refuse_used(folder)
+        overridden = tuple(key for key in overridden if key != "resume")
+        work = prepare(Job(plain, folder, overridden, in_sweep))
     except UNUSABLE as error:
-        if owned:
+        if owned and not in_sweep:
             _remove_empty_run(folder, settings.job.name)
         hint = "" if isinstance(error, SPEAKING) else " (--debug shows the traceback)"
         return _report(one_line(error) + hint, 2, debug)
     except Exception as error:
         return _report(f"{one_line(error)} ({_keep_traceback()})", 1, debug)
     try:
-        return work() or 0
+        return work() or 0, None
     except Exception as error:
         return _report(f"{one_line(error)} ({_keep_traceback()})", 1, debug)
 
@@ -186,11 +226,11 @@ def _remove_empty_run(folder: Path, name: str) -> None:
         shutil.rmtree(folder)
 
 
-def _report(line: str, code: int, debug: bool) -> int:
+def _report(line: str, code: int, debug: bool) -> tuple[int, str]:
     if debug and sys.exc_info()[0] is not None:
         traceback.print_exc()
     print(line, file=sys.stderr, flush=True)
-    return code
+    return code, line
 
 
 def _keep_traceback() -> str:

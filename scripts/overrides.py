@@ -25,7 +25,6 @@ def read_overrides(
     texts: Iterable[str],
     loader: ConfigLoader,
     groups: dict[str, list[str]],
-    optional: Iterable[str],
 ) -> list[Override]:
     """The overrides, each key once, every option of a group known.
 
@@ -34,7 +33,6 @@ def read_overrides(
             dropped.
         loader: of the config folder.
         groups: the options of each group.
-        optional: groups that may be null.
 
     Raises:
         UsageError: for the first that cannot be used.
@@ -52,7 +50,7 @@ def read_overrides(
         if key in groups and not isinstance(override.value(), dict):
             options = groups[key]
             for value in _values(override):
-                if value not in options and not (value == "null" and key in optional):
+                if value not in options:
                     raise UsageError(f"{key}: no option {value!r}; {choices(value, options)}")
         overrides[key] = override
     return list(overrides.values())
@@ -119,13 +117,14 @@ def set_keys(texts: Iterable[str], configs: Path, sections: Iterable[str]) -> tu
         for default in content.pop("defaults", []):
             if not isinstance(default, str):
                 keys += [group.removeprefix("override ").strip("/") for group in default]
-        keys += _leaves("", OmegaConf.to_container(content))
+        keys += leaves(OmegaConf.to_container(content))
     return tuple(dict.fromkeys(key for key in keys if not key.startswith("hydra")))
 
 
-def _leaves(prefix: str, values: dict) -> list[str]:
-    leaves = []
+def leaves(values: dict, prefix: str = "") -> dict[str, object]:
+    """All values of nested sections, by dotted key."""
+    found: dict[str, object] = {}
     for key, value in values.items():
         dotted = f"{prefix}{key}"
-        leaves += _leaves(f"{dotted}.", value) if isinstance(value, dict) else [dotted]
-    return leaves
+        found |= leaves(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,27 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scripts.checks import UsageError, check_config, one_line
-from scripts.overrides import config_groups, jobs, read_overrides
+from scripts.overrides import config_groups, jobs, leaves, read_overrides
+from scripts.sweep import holds_checkpoint, holds_run, sweep_overrides
+from vrp.training.settings import MAY_DIFFER
 
 
-def checked_overrides(
+@dataclass(frozen=True)
+class Plan:
+    """What is about to run.
+
+    Attributes:
+        overrides: as Hydra needs them.
+        folders: of the runs of a sweep; empty without one.
+    """
+
+    overrides: list[str]
+    folders: list[Path]
+
+
+def make_plan(
     schema: type, config_name: str, root: Path, texts: list[str], multirun: bool, shown: bool
-) -> list[str]:
+) -> Plan:
     """Compose and check the configs of all jobs that the overrides make.
 
     Args:
@@ -33,19 +48,14 @@ def checked_overrides(
         multirun: whether several values for a key are a sweep.
         shown: the config is only printed: values may be missing, no folder is looked at.
 
-    Returns:
-        The overrides as Hydra needs them.
-
     Raises:
         UsageError: for the first thing that cannot be used.
     """
-    names = {field.name for field in fields(schema)}
     with hydra.initialize_config_dir(str(root / "configs"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         groups = config_groups(root / "configs")
         composer = _Composer(config_name, set(groups))
-        optional = set(groups) - names
-        typed = read_overrides(texts, loader, groups, optional)
+        typed = read_overrides(texts, loader, groups)
         whole = composer.base([o for o in typed if not o.is_sweep_override()])
         multirun = multirun or whole.hydra.mode == RunMode.MULTIRUN
         grid = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
@@ -53,25 +63,44 @@ def checked_overrides(
             grid.pop(override.key_or_group, None)
             if override.is_sweep_override() and not multirun:
                 raise UsageError(f"{override.input_line}: several values need --multirun")
-        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups, optional)
+        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups)
+        owned = whole.hydra.output_subdir is not None
+        if multirun and owned:
+            several = [o.key_or_group for o in [*swept, *typed] if o.is_sweep_override()]
+            set_by_user = [o.key_or_group for o in typed]
+            more = sweep_overrides(whole, several, set_by_user, groups)
+            typed += read_overrides(more, loader, groups)
         added: set[str] = set()
-        for number, job in enumerate(jobs([*swept, *typed])):
+        folders: list[Path] = []
+        for job in jobs([*swept, *typed]):
             config = composer.job(job, added)
             plain = check_config(schema, plain_config(config), root, allow_missing=shown)
             resume = plain.get("resume")
             if resume is not None and multirun:
-                raise UsageError("resume: a sweep cannot be resumed; resume its runs one by one")
-            if resume is None and not shown and whole.hydra.output_subdir is not None:
-                refuse_used(composer.folder(job, config, number if multirun else None))
+                raise UsageError(
+                    "resume: a sweep is resumed by starting it again, its runs one by one"
+                )
+            if resume is None and not shown and owned:
+                folder = composer.folder(job, config, len(folders) if multirun else None)
+                if not multirun:
+                    refuse_used(folder)
+                elif folder in folders:
+                    raise UsageError(
+                        f"hydra.sweep.subdir: two runs of the sweep would share {folder}"
+                    )
+                else:
+                    _refuse_other(folder, schema, plain, root)
+                    folders.append(folder)
         final = [f"++{o.input_line}" if o.key_or_group in added else o.input_line for o in typed]
         if shown or resume is None:
-            return final
+            return Plan(final, folders)
         if not Path(resume).is_dir():
             raise UsageError(f"resume: {resume} is no run folder")
-        if not any(Path(resume).glob("*.pt")):
+        if not holds_checkpoint(Path(resume)):
             raise UsageError(f"resume: {resume} holds no checkpoint")
         # The run's own .hydra/ stays as it was.
-        return [*final, f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
+        final += [f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
+        return Plan(final, [])
 
 
 class _Composer:
@@ -124,8 +153,6 @@ class _Composer:
     def folder(self, job: list[Override], config: DictConfig, number: int | None) -> Path:
         """The folder of the run, or of the sweep's job of that number."""
         settings = self.base(job).hydra
-        if number is not None and not Path(settings.sweep.dir).exists():
-            return Path(settings.sweep.dir)
         whole = copy.deepcopy(config)
         OmegaConf.update(whole, "hydra", settings, force_add=True)
         if number is None:
@@ -147,13 +174,6 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
 
 
-def holds_run(folder: Path) -> bool:
-    """Whether the folder has more in it than Hydra puts there."""
-    if not folder.is_dir():
-        return False
-    return any(path.name != ".hydra" and path.suffix != ".log" for path in folder.iterdir())
-
-
 def refuse_used(folder: Path) -> None:
     """Raise a UsageError if a run has written into the folder."""
     if holds_run(folder):
@@ -161,6 +181,23 @@ def refuse_used(folder: Path) -> None:
         raise UsageError(
             f"name: {shown} is in use; continue it with resume={shown}, or choose another name"
         )
+
+
+def _refuse_other(folder: Path, schema: type, config: dict[str, Any], root: Path) -> None:
+    """Raise a UsageError if the sweep would continue a run that has other settings."""
+    file = folder / ".hydra" / "config.yaml"
+    if not (file.is_file() and holds_checkpoint(folder)):
+        return
+    stored = OmegaConf.load(file)
+    stored.name = config["name"]  # holds the time, in the run's own words
+    before = check_config(schema, plain_config(stored), root)
+    here, there = leaves(config), leaves(before)
+    for key in sorted({*here, *there} - MAY_DIFFER):
+        if here.get(key) != there.get(key):
+            raise UsageError(
+                f"{os.path.relpath(folder)} was begun with another {key}: {there.get(key)}, not "
+                f"{here.get(key)}; give the sweep another folder with name=NAME"
+            )
 
 
 def _quoted(text: str) -> str:

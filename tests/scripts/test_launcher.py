@@ -14,6 +14,7 @@ from typing import Literal
 
 import hydra
 import pytest
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -22,6 +23,7 @@ from scripts.checks import UsageError, check_config, check_value, nearest  # noq
 from scripts.launcher import Job, launch  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.signatures import exported, signature_of  # noqa: E402
+from scripts.sweep import Sweep, end_of, sweep_overrides  # noqa: E402
 
 FILES = {
     "toys/__init__.py": "",
@@ -81,6 +83,7 @@ hydra:
     dir: outputs/${name}
   sweep:
     dir: multirun/toy
+    subdir: ${hydra.runtime.choices.shape}-s${seed}
 """,
     "configs/bare.yaml": """
 defaults:
@@ -106,6 +109,7 @@ inner:
 shape:
   radius: 2.5
 """,
+    "configs/experiment/flat.yaml": "# @package _global_\nlr: 1\n",
     "configs/sweep/seeds.yaml": """
 # @package _global_
 hydra:
@@ -219,9 +223,10 @@ REFUSED = {
     "shape=squar": "shape: no option 'squar'; allowed: circle, square (nearest: square)",
     "shape=": "shape: no option ''; allowed: circle, square",
     "shape=null": "shape: no option 'null'; allowed: circle, square",
-    "+experiment=rund": "experiment: no option 'rund'; allowed: round (nearest: round)",
-    "experiment=rund": "experiment: no option 'rund'; allowed: round (nearest: round)",
-    "hydra/launcher=joblib": "In 'hydra/config': Could not find 'hydra/launcher/joblib'",
+    "+experiment=rund": "experiment: no option 'rund'; allowed: flat, round (nearest: round)",
+    "experiment=rund": "experiment: no option 'rund'; allowed: flat, round (nearest: round)",
+    "experiment=null": "experiment: no option 'null'; allowed: flat, round",
+    "hydra/launcher=none": "In 'hydra/config': Could not find 'hydra/launcher/none'",
     # a wrong type
     "seed=x": "seed: expected an integer, got 'x'",
     "seed=1.5": "seed: expected an integer, got 1.5",
@@ -452,10 +457,11 @@ class TestSweep:
         assert code == 0
         assert [job.config["name"] for job in seen] == ["square-s1", "circle-s1"]
         assert [job.run_folder for job in seen] == [
-            tmp_path / "multirun" / "toy" / "0",
-            tmp_path / "multirun" / "toy" / "1",
+            tmp_path / "multirun" / "toy" / "square-s1",
+            tmp_path / "multirun" / "toy" / "circle-s1",
         ]
         assert seen[1].overridden == ("shape", "seed")
+        assert all(job.in_sweep for job in seen)
 
     @pytest.mark.parametrize(
         ("arguments", "line"),
@@ -465,7 +471,7 @@ class TestSweep:
             (("shape=circle,squar",), "shape: no option 'squar'"),
             (("shape=square,circle", "shape.radius=2"), "shape.radius: unknown key of Square"),
             (("seed=interval(0,1)",), "seed=interval(0,1): an interval cannot be swept"),
-            (("resume=.",), "resume: a sweep cannot be resumed"),
+            (("resume=.",), "resume: a sweep is resumed by starting it again"),
         ],
     )
     def test_checks_all_before_the_first(self, run, tmp_path, arguments, line):
@@ -481,28 +487,114 @@ class TestSweep:
         assert (code, [job.config["seed"] for job in seen]) == (0, [0, 1])
         assert [job.config["seed"] for job in run("sweep=seeds", "seed=5")[2]] == [5]
 
-    def test_folders_in_use_are_refused(self, run, tmp_path):
-        """A sweep does not write into the folders of an earlier one."""
-        used = tmp_path / "multirun" / "toy" / "1"
-        used.mkdir(parents=True)
-        (used / "last.pt").write_text("weights")
-        code, lines, seen = run("--multirun", "seed=0,1")
-        assert (code, seen) == (2, [])
-        assert lines[0].startswith("name: multirun/toy/1 is in use")
+    def test_folders_are_named_after_all_that_varies(self, run, tmp_path):
+        """Keys that the pattern does not name are added to it, groups by their option."""
+        run("--multirun", "lr=1e-3,1e-2", "inner.every=1,2", "experiment=round", "shape=circle")
+        names = {path.name for path in (tmp_path / "multirun" / "toy").iterdir() if path.is_dir()}
+        assert names == {f"circle-s7-lr_{a}-every_{b}" for a in (0.001, 0.01) for b in (1, 2)}
+        run("--multirun", "sweep=seeds", "experiment=round,flat", "seed=5")
+        assert (tmp_path / "multirun" / "toy" / "square-s5-flat").is_dir()
 
-    def test_a_failed_job_does_not_stop_the_others(self, run):
-        """The sweep goes on and ends with the failure's code."""
+    def test_runs_that_would_share_a_folder_are_refused(self, run, tmp_path):
+        """Nothing is run where two jobs would write into one folder."""
+        code, lines, seen = run("--multirun", "seed=1,2", "hydra.sweep.subdir=all")
+        assert (code, len(lines), seen) == (2, 1, [])
+        assert lines[0].startswith("hydra.sweep.subdir: two runs of the sweep would share")
+
+    def test_a_name_names_the_sweep(self, run, tmp_path):
+        """Its folder is then where a run of that name would be."""
+        _, _, seen = run("--multirun", "seed=1,2", "name=mine")
+        assert seen[0].run_folder == tmp_path / "outputs" / "mine" / "square-s1"
+
+    def test_goes_on_where_it_was(self, run, tmp_path):
+        """Started again, a sweep resumes runs with a checkpoint and begins the others anew."""
+
+        def prepare(job):
+            def work():
+                if job.config["seed"] == 1:
+                    (job.run_folder / "last.pt").write_text("weights")
+                (job.run_folder / "log.csv").write_text("row")
+
+            return work
+
+        run("--multirun", "seed=0,1", prepare=prepare)
+        seen = {}
+
+        def again(job):
+            files = {path.name for path in job.run_folder.iterdir()}
+            seen[job.config["seed"]] = (job.config["resume"], files & {"last.pt", "log.csv"})
+            return lambda: None
+
+        assert run("--multirun", "seed=0,1,2", prepare=again)[0] == 0
+        toy = Path("multirun", "toy")
+        assert seen[0] == (None, set())
+        assert Path(seen[1][0]).samefile(toy / "square-s1")
+        assert seen[1][1] == {"last.pt", "log.csv"}
+        assert seen[2] == (None, set())
+        assert json.loads((toy / "sweep.json").read_text())["runs"] == [
+            "square-s0",
+            "square-s1",
+            "square-s2",
+        ]
+
+    def test_runs_with_other_settings_are_not_continued(self, run, tmp_path):
+        """The sweep is refused before any run has started, and what is there stays."""
+        run("--multirun", "seed=0,1")
+        checkpoint = tmp_path / "multirun" / "toy" / "square-s1" / "last.pt"
+        checkpoint.write_text("weights")
+        code, lines, seen = run("--multirun", "seed=0,1", "side=5")
+        assert (code, len(lines), seen) == (2, 1, [])
+        assert lines[0].startswith("multirun/toy/square-s1 was begun with another shape.side: 4")
+        assert checkpoint.read_text() == "weights"
+
+    def test_a_failed_job_does_not_stop_the_others(self, run, tmp_path, capsys):
+        """The sweep goes on, says what failed, leaves its error, and ends with its code."""
 
         def prepare(job):
             return raising(RuntimeError("boom")) if job.config["seed"] == 0 else lambda: None
 
         code, lines, seen = run("--multirun", "seed=0,1", prepare=prepare)
         assert (code, len(lines), len(seen)) == (1, 1, 2)
+        toy = tmp_path / "multirun" / "toy"
+        status = json.loads((toy / "square-s0" / "status.json").read_text())
+        assert (status["state"], status["exit_code"]) == ("failed", 1)
+        assert "boom" in status["error"]
+        assert json.loads((toy / "square-s1" / "status.json").read_text())["state"] == "done"
 
     def test_an_interrupt_stops_the_others(self, run):
         """No further job is started after an interrupted one."""
         code, _, seen = run("--multirun", "seed=0,1,2", prepare=lambda job: lambda: 130)
         assert (code, len(seen)) == (130, 1)
+
+    def test_threads_are_divided(self, run, tmp_path):
+        """Side by side, runs share the cores and show no bars; what the user says stands."""
+        whole = OmegaConf.create(
+            {
+                "threads": None,
+                "progress": True,
+                "hydra": {"sweep": {"subdir": "x"}, "launcher": {"n_jobs": -1}},
+            }
+        )
+        assert "threads=1" in sweep_overrides(whole, [], [], [])
+        assert "progress=false" in sweep_overrides(whole, [], [], [])
+        assert not any(
+            "threads" in text or "progress" in text
+            for text in sweep_overrides(whole, [], ["threads", "progress"], [])
+        )
+
+    def test_the_line_tells_how_far_it_is(self, tmp_path):
+        """Done, failed and left are counted over all runs; time left only from this sitting."""
+        sweep = Sweep.begin(tmp_path, ["a", "b", "c", "d"])
+        for name, code in (("a", 0), ("b", 1)):
+            (tmp_path / name).mkdir()
+            end_of(code, "broke" if code else None).write(tmp_path / name)
+        assert sweep.line().startswith("1 of 4 runs done, 1 failed, about 0 min left")
+        lines, code = sweep.report()
+        assert lines[1:] == [f"{tmp_path / 'b'} failed: broke"]
+        assert code == 1
+        later = Sweep(tmp_path, sweep.runs, started=time.time() + 60)
+        assert later.line() == "1 of 4 runs done, 1 failed"
+        assert later.report()[1] == 0
 
 
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])

@@ -6,17 +6,7 @@ import sys
 from pathlib import Path
 
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
-
-# A resumed run may differ in when it stops, what it shows and where it computes; nothing else.
-_MAY_DIFFER = {
-    "max_instances",
-    "max_time",
-    "progress",
-    "checkpoint_every",
-    "device",
-    "threads",
-    "compile",
-}
+from vrp.training.settings import MAY_DIFFER
 
 
 def resumed_config(
@@ -44,12 +34,12 @@ def resumed_config(
     stored = dict(checkpoint["config"])
     for key in overridden:
         here, there = _lookup(config, key), _lookup(stored, key)
-        if key not in _MAY_DIFFER and here != there:
+        if key not in MAY_DIFFER and here != there:
             raise ValueError(
                 f"{key} is {here} here and {there} in the run to resume; only "
-                f"{', '.join(sorted(_MAY_DIFFER))} may differ"
+                f"{', '.join(sorted(MAY_DIFFER))} may differ"
             )
-    merged = stored | {key: config[key] for key in overridden if key in _MAY_DIFFER}
+    merged = stored | {key: config[key] for key in overridden if key in MAY_DIFFER}
     merged["resume"] = config["resume"]
     horizon = merged["decay_instances"]
     if merged["learning_rate_decay"] == "linear" and merged["max_instances"] > horizon:
