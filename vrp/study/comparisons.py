@@ -1,0 +1,336 @@
+"""Which runs stand against which, and what follows: the only place that picks runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from vrp.study.plan import Plan
+from vrp.study.records import Run
+from vrp.study.statistics import (
+    Equivalence,
+    Interval,
+    difference_p,
+    equivalence_test,
+    paired_difference,
+)
+
+# In what two runs must agree to be compared; the rest of a row is what a comparison may be about.
+SETTINGS = (
+    "problem", "num_customers", "capacity", "split_delivery", "policy", "budget", "instances",
+    "batch_size", "num_rollouts", "learning_rate", "checkpoint", "test_set", "test_instances",
+    "decode",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, order=True)
+class Test:
+    """What was asked of a trained policy."""
+
+    __test__ = False  # pytest shall not take it for one of its classes
+
+    problem: str
+    test_set: str
+    decode: str
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.problem.upper()}, `{self.test_set}`, {self.decode}"
+
+
+BySeed = Mapping[int, Run]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Costs of one kind of run against those of another, seed by seed.
+
+    Attributes:
+        test: what was asked of both.
+        name: of the first kind.
+        reference: name of the second.
+        ours: the first kind's runs, by seed.
+        theirs: the second kind's runs of the same seeds.
+        margin_percent: within which the costs count as equal.
+    """
+
+    test: Test
+    name: str
+    reference: str
+    ours: tuple[Run, ...]
+    theirs: tuple[Run, ...]
+    margin_percent: float
+
+    @property
+    def seeds(self) -> list[int]:
+        """That both have."""
+        return [run.seed for run in self.ours]
+
+    @property
+    def costs(self) -> tuple[list[float], list[float]]:
+        """Ours and theirs."""
+        return [run.cost for run in self.ours], [run.cost for run in self.theirs]
+
+    @property
+    def reference_cost(self) -> float:
+        """Mean of theirs."""
+        return sum(self.costs[1]) / len(self.theirs)
+
+    @cached_property
+    def percent(self) -> Interval:
+        """Mean paired difference in percent of the reference's mean cost; below 0 is shorter."""
+        return paired_difference(*self.costs).scaled(100 / self.reference_cost)
+
+    @cached_property
+    def equivalence(self) -> Equivalence | None:
+        """None for a single seed."""
+        if len(self.ours) < 2:
+            return None
+        return equivalence_test(*self.costs, self.margin_percent)
+
+    @cached_property
+    def p(self) -> float | None:
+        """Of the two-sided paired t-test; None for a single seed."""
+        return None if len(self.ours) < 2 else difference_p(*self.costs)
+
+
+class Study:
+    """The runs, sorted by what they are compared in.
+
+    Args:
+        runs: all lines of runs.csv.
+        plan: of the study.
+    """
+
+    def __init__(self, runs: Iterable[Run], plan: Plan) -> None:
+        self.rows = list(runs)
+        self.plan = plan
+        self.runs = {run.key: run for run in self.rows if not run.is_pilot}
+        self.pilot_runs = {run.key: run for run in self.rows if run.is_pilot}
+        self.tested = [run for run in self.rows if not run.is_pilot and is_counted(run)]
+        self.counted = {run.key for run in self.tested}
+
+    @cached_property
+    def absent(self) -> list[tuple[str, int]]:
+        """Encoder and seed of the plan's runs that no line is about."""
+        known = {(r.encoder, r.seed) for r in self.runs.values() if self._is_primary(r)}
+        planned = [(name, seed) for name in self.plan.encoders for seed in self.plan.seeds]
+        return [pair for pair in planned if pair not in known]
+
+    def _is_primary(self, run: Run) -> bool:
+        return not run.variant and run.problem == self.plan.problem and self._may_answer(run)
+
+    def _may_answer(self, run: Run) -> bool:
+        return not self.plan.sweeps or run.sweep in self.plan.sweeps
+
+    @cached_property
+    def tests(self) -> list[Test]:
+        """All that a counted run without a variant was asked, the plan's first."""
+        found = {_test(run) for run in self.tested if not run.variant}
+        plan = self.plan
+        primary = Test(plan.problem, plan.test_set, plan.decode)
+        return sorted(found, key=lambda t: (t != primary, t.problem != plan.problem, t))
+
+    def primary_test(self, problem: str) -> Test | None:
+        """The first of `tests` that is about a problem, greedy on its own set if there is one."""
+        tests = [test for test in self.tests if test.problem == problem]
+        size = problem.removeprefix("vrp")
+        ours = [t for t in tests if t.decode == self.plan.decode]
+        standard = [t for t in ours if t.test_set == self.plan.test_set]
+        standard += [t for t in ours if t.test_set == f"kool{size}"]
+        return next(iter([*standard, *ours, *tests]), None)
+
+    @property
+    def problems(self) -> list[str]:
+        """With a counted run without a variant, the plan's first."""
+        return list(dict.fromkeys(test.problem for test in self.tests))
+
+    def plain(self, test: Test) -> dict[str, BySeed]:
+        """The counted runs without a variant, by encoder and seed.
+
+        They come from the sweeps that hold both encoders of the primary question; an encoder that
+        has none there comes from wherever it was run.
+
+        Raises:
+            ValueError: if two of them differ in a setting, or have encoder and seed in common.
+        """
+        candidates = [r for r in self.tested if not r.variant and _test(r) == test]
+        candidates = [r for r in candidates if self._may_answer(r)]
+        main = self._main_sweeps(test.problem)
+        rows = []
+        for name in _names(candidates):
+            own = [r for r in candidates if r.encoder == name]
+            rows += [r for r in own if r.sweep in main] or own
+        check_comparable(rows)
+        order = [*self.plan.encoders, "conv1d", "linear", "embedding"]
+        rows.sort(key=lambda run: (order.index(run.encoder), run.seed))
+        return {name: _by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
+
+    def _main_sweeps(self, problem: str) -> set[str]:
+        held: dict[str, set[str]] = {}
+        for run in self.runs.values():
+            if not run.variant and run.problem == problem:
+                held.setdefault(run.sweep, set()).add(run.encoder)
+        return {sweep for sweep, names in held.items() if set(self.plan.encoders) <= names}
+
+    def primary(self) -> Comparison | None:
+        """Of the plan; None without a pair of runs.
+
+        Raises:
+            ValueError: if the runs are not those of the plan.
+        """
+        plan = self.plan
+        test = Test(plan.problem, plan.test_set, plan.decode)
+        found = self.plain(test)
+        ours, theirs = (found.get(name, {}) for name in plan.encoders)
+        planned = set(plan.seeds)
+        ours, theirs = (
+            {seed: run for seed, run in runs.items() if seed in planned} for runs in (ours, theirs)
+        )
+        for column in ("budget", "test_instances", "checkpoint"):
+            wanted = getattr(plan, column)
+            for run in (*ours.values(), *theirs.values()):
+                if wanted is not None and getattr(run, column) != wanted:
+                    raise ValueError(
+                        f"{column} of run {_named(run)} is {getattr(run, column)!r}, but the plan "
+                        f"says {wanted!r}"
+                    )
+        return self._compare(test, *plan.encoders, ours, theirs)
+
+    def secondary(self) -> list[Comparison]:
+        """Each pair of encoders in each test, but for the primary comparison.
+
+        Raises:
+            ValueError: if runs cannot be compared.
+        """
+        found = []
+        primary = Test(self.plan.problem, self.plan.test_set, self.plan.decode)
+        for test in self.tests:
+            plain = self.plain(test)
+            # The encoder that others are compared with stands last in a pair.
+            names = sorted(plain, key=[*ENCODER_ORDER].index)
+            pairs = [(a, b) for i, b in enumerate(names) for a in names[i + 1 :]]
+            for name, reference in pairs:
+                if test == primary and {name, reference} == set(self.plan.encoders):
+                    continue
+                found.append(self._compare(test, name, reference, plain[name], plain[reference]))
+        return [comparison for comparison in found if comparison is not None]
+
+    def variants(self, problem: str) -> dict[tuple[str, str], list[Run]]:
+        """Counted rows with a variant, by encoder and variant, linear's and conv1d's first."""
+        rows = [r for r in self.tested if r.variant and r.problem == problem]
+        rows.sort(key=lambda run: (run.encoder == "embedding", run.encoder, run.variant, run.seed))
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in rows:
+            found.setdefault((run.encoder, run.variant), []).append(run)
+        return found
+
+    def against_linear(self, encoder: str, variant: str, test: Test) -> Comparison | None:
+        """A variant, or an encoder as it is, against linear as it is.
+
+        A run's partner is of its own sweep where that has one of its seed, else of the sweeps
+        that compare the encoders.
+
+        Raises:
+            ValueError: if partners differ in a setting.
+        """
+        if not variant:
+            plain = self.plain(test)
+            return self._compare(
+                test, encoder, "linear", plain.get(encoder, {}), plain.get("linear", {})
+            )
+        rows = [r for r in self.tested if _test(r) == test]
+        ours = _by_seed(r for r in rows if (r.encoder, r.variant) == (encoder, variant))
+        linear = [r for r in rows if (r.encoder, r.variant) == ("linear", "")]
+        theirs = dict(self.plain(test).get("linear", {}))
+        for seed, run in ours.items():
+            for partner in linear:
+                if (partner.sweep, partner.seed) == (run.sweep, seed):
+                    theirs[seed] = partner
+        return self._compare(test, variant_name(encoder, variant), "linear", ours, theirs)
+
+    def pilots(self) -> list[Comparison]:
+        """The pilot's runs of the primary question, by sweep and test.
+
+        Raises:
+            ValueError: if they cannot be compared.
+        """
+        rows = [r for r in self.rows if r.is_pilot and is_counted(r) and not r.variant]
+        rows = [r for r in rows if r.problem == self.plan.problem]
+        found = []
+        for sweep, test in dict.fromkeys((r.sweep, _test(r)) for r in rows):
+            both = [
+                _by_seed(
+                    r for r in rows if (r.sweep, _test(r), r.encoder) == (sweep, test, encoder)
+                )
+                for encoder in self.plan.encoders
+            ]
+            found.append(self._compare(test, *self.plan.encoders, *both))
+        return [comparison for comparison in found if comparison is not None]
+
+    def _compare(
+        self, test: Test, name: str, reference: str, ours: BySeed, theirs: BySeed
+    ) -> Comparison | None:
+        seeds = sorted(set(ours) & set(theirs))
+        if not seeds:
+            return None
+        pairs = [tuple(runs[seed] for seed in seeds) for runs in (ours, theirs)]
+        check_comparable([*pairs[0], *pairs[1]])
+        return Comparison(test, name, reference, *pairs, self.plan.margin_percent)
+
+
+ENCODER_ORDER = ("linear", "conv1d", "embedding")
+
+
+def is_counted(run: Run) -> bool:
+    """Whether a row is a result: of a run that used its budget, and tested."""
+    return run.status == "finished" and run.cost is not None
+
+
+def check_comparable(rows: Iterable[Run]) -> None:
+    """Refuse to compare what was not trained and tested alike.
+
+    Raises:
+        ValueError: names two runs, the setting and both values.
+    """
+    rows = list(rows)
+    for run in rows[1:]:
+        for setting in SETTINGS:
+            values = getattr(rows[0], setting), getattr(run, setting)
+            if values[0] != values[1]:
+                raise ValueError(
+                    f"runs {_named(rows[0])} and {_named(run)} cannot be compared: {setting} is "
+                    f"{values[0]!r} and {values[1]!r}"
+                )
+
+
+def variant_name(encoder: str, variant: str) -> str:
+    """As the report calls it: linear with a mistake has the mistake's name."""
+    if not variant:
+        return encoder
+    return variant if encoder == "linear" else f"{encoder} {variant}"
+
+
+def _test(run: Run) -> Test:
+    return Test(run.problem, run.test_set, run.decode)
+
+
+def _names(rows: Iterable[Run]) -> list[str]:
+    return list(dict.fromkeys(run.encoder for run in rows))
+
+
+def _by_seed(rows: Iterable[Run]) -> dict[int, Run]:
+    found: dict[int, Run] = {}
+    for run in rows:
+        if run.seed in found:
+            raise ValueError(
+                f"runs {_named(found[run.seed])} and {_named(run)} are both of "
+                f"{variant_name(run.encoder, run.variant)} with seed {run.seed}; one is allowed"
+            )
+        found[run.seed] = run
+    return found
+
+
+def _named(run: Run) -> str:
+    return f"{run.sweep}/{run.run}"

@@ -1,0 +1,215 @@
+"""The study's figures, as SVG that is the same byte for byte; matplotlib is the extra `study`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vrp.study.learning import Band
+from vrp.study.statistics import Interval
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = {"conv1d": "#0072B2", "linear": "#D55E00", "embedding": "#009E73"}
+_GREY, _PINK = "#555555", "#CC79A7"
+_SETTINGS = {
+    "svg.hashsalt": "vrp-rl",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A row of a figure: what is measured, its single values, and their mean.
+
+    Attributes:
+        label: at the left.
+        values: one per seed.
+        interval: their mean with its interval.
+        colour: of the row.
+        note: at the right.
+    """
+
+    label: str
+    values: tuple[float, ...]
+    interval: Interval
+    colour: str = _GREY
+    note: str = ""
+
+
+def dot_rows(
+    rows: Sequence[Dots],
+    axis: str,
+    margin: float | None = None,
+    marks: Sequence[tuple[float, str]] = (),
+    zero: str = "",
+) -> bytes:
+    """Each row's values as points, and below them the mean with its 95 % interval.
+
+    Args:
+        rows: from top to bottom.
+        axis: name of the values, with their unit.
+        margin: half the width of a shaded range around 0.
+        marks: values to mark by a line, with their names.
+        zero: what a value of 0 is; draws a line there.
+    """
+    height = 1.3 + 0.62 * len(rows) + 0.22 * len(marks)
+    figure = Figure(figsize=(8.4, height), layout="constrained")
+    panel = figure.subplots()
+    if margin is not None:
+        panel.axvspan(-margin, margin, color="#E8E8E8", zorder=0, linewidth=0)
+        panel.text(
+            0, -0.62, f"margin ±{margin:g} %", ha="center", va="bottom", fontsize=8, color=_GREY
+        )
+    if zero:
+        panel.axvline(0, color=_GREY, linewidth=1, zorder=1)
+    for i, row in enumerate(rows):
+        for value, shift in zip(row.values, _spread(len(row.values)), strict=True):
+            panel.plot(
+                value, i - 0.16 + shift, "o", color=row.colour, markersize=5, alpha=0.55,
+                markeredgewidth=0, zorder=2,
+            )  # fmt: skip
+        panel.plot(row.interval.value, i + 0.22, "D", color=row.colour, markersize=6, zorder=4)
+        if row.interval.is_bounded:
+            panel.plot(
+                [row.interval.low, row.interval.high], [i + 0.22] * 2, color=row.colour,
+                linewidth=2.2, zorder=3,
+            )  # fmt: skip
+        panel.text(
+            1.01, i, row.note, transform=panel.get_yaxis_transform(), va="center", fontsize=9,
+            color=row.colour,
+        )  # fmt: skip
+    bottom = len(rows) - 0.45
+    for i, (value, name) in enumerate(marks):
+        panel.axvline(value, color="black", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        panel.annotate(
+            name, (value, bottom + 0.36 * i), xytext=(4, 0), textcoords="offset points",
+            fontsize=8, va="top", annotation_clip=False,
+        )  # fmt: skip
+    panel.set_yticks(range(len(rows)), [row.label for row in rows])
+    for tick, row in zip(panel.get_yticklabels(), rows, strict=True):
+        tick.set_color(row.colour)
+    panel.set_ylim(bottom + 0.36 * len(marks), -0.65)
+    panel.tick_params(axis="y", length=0)
+    panel.spines["left"].set_visible(False)
+    panel.set_xlabel(axis)
+    panel.grid(axis="x", alpha=0.3)
+    panel.set_axisbelow(True)
+    return to_svg(figure)
+
+
+def paired_points(
+    ours: Sequence[float], theirs: Sequence[float], seeds: Sequence[int], names: tuple[str, str]
+) -> bytes:
+    """A point for each seed: the cost of the one encoder over that of the other."""
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    panel = figure.subplots()
+    low, high = min(*ours, *theirs), max(*ours, *theirs)
+    pad = 0.08 * (high - low) or 0.01
+    ends = [low - pad, high + pad]
+    panel.plot(ends, ends, color=_GREY, linewidth=1, zorder=1)
+    panel.text(
+        ends[1], ends[1], "equal ", ha="right", va="top", rotation=45, rotation_mode="anchor",
+        fontsize=9, color=_GREY,
+    )  # fmt: skip
+    panel.plot(theirs, ours, "o", color=COLOURS["conv1d"], markersize=6, alpha=0.8)
+    for x, y, seed in zip(theirs, ours, seeds, strict=True):
+        panel.annotate(
+            str(seed), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=_GREY
+        )
+    panel.set(xlim=ends, ylim=ends, aspect="equal")
+    panel.set(xlabel=f"mean tour length, {names[1]}", ylabel=f"mean tour length, {names[0]}")
+    panel.locator_params(nbins=5)
+    panel.grid(alpha=0.3)
+    return to_svg(figure)
+
+
+def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], unit: str) -> bytes:
+    """Mean with its 95 % interval over seeds: on the left by instances, on the right by seconds."""
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _bands(left, by_instances, 1000)
+    _bands(right, by_seconds, 60)
+    left.set(xlabel="training instances (thousands)", ylabel=unit)
+    right.set(xlabel="minutes in training steps")
+    values = [value for band in by_instances.values() for value in band.mean]
+    if min(values) > 0 and max(values) > 3 * min(values):
+        left.set_yscale("log")
+        for panel in (left, right):
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("{x:g}")
+    for panel in (left, right):
+        panel.grid(which="both", alpha=0.3)
+    left.legend(frameon=False)
+    return to_svg(figure)
+
+
+def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, axis: str) -> bytes:
+    """Cost over the number of bins, a line per kind of table, linear as a band."""
+    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    panel = figure.subplots()
+    counts = sorted({bins for points in series.values() for bins, _ in points})
+    if reference.is_bounded:
+        panel.axhspan(
+            reference.low, reference.high, color=COLOURS["linear"], alpha=0.2, linewidth=0
+        )
+    panel.axhline(reference.value, color=COLOURS["linear"], linewidth=1.5)
+    panel.annotate(
+        "linear", (1, reference.value), xycoords=("axes fraction", "data"), xytext=(6, 0),
+        textcoords="offset points", va="center", color=COLOURS["linear"], annotation_clip=False,
+    )  # fmt: skip
+    colours = (COLOURS["embedding"], COLOURS["conv1d"], _PINK, "#E69F00", "#56B4E9", "#000000")
+    for i, (name, points) in enumerate(series.items()):
+        points = sorted(points)
+        # Side by side, so that intervals at the same number of bins can be told apart.
+        x = [bins * 1.06 ** (i - (len(series) - 1) / 2) for bins, _ in points]
+        y = [interval.value for _, interval in points]
+        panel.plot(x, y, "o-", color=colours[i % len(colours)], label=name, markersize=5)
+        for place, (_, interval) in zip(x, points, strict=True):
+            if interval.is_bounded:
+                panel.plot(
+                    [place] * 2, [interval.low, interval.high], color=colours[i % len(colours)],
+                    linewidth=2, alpha=0.5,
+                )  # fmt: skip
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(counts, [str(bins) for bins in counts])
+    panel.minorticks_off()
+    panel.set(xlabel="bins per axis", ylabel=axis)
+    panel.grid(alpha=0.3)
+    panel.legend(frameon=False)
+    return to_svg(figure)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Without date, version or anything else that changes from run to run."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None}
+        )
+    # matplotlib leaves blanks at line ends, which git complains about.
+    lines = buffer.getvalue().decode().splitlines()
+    return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
+
+
+def _bands(panel: Axes, bands: dict[str, Band], unit: float) -> None:
+    for name, band in bands.items():
+        colour = COLOURS.get(name, _GREY)
+        x = band.x / unit
+        panel.plot(x, band.mean, color=colour, label=f"{name} ({band.count} seeds)")
+        if band.count > 1:
+            panel.fill_between(x, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _spread(count: int) -> list[float]:
+    """Small shifts, so that equal values do not hide each other."""
+    return [0.1 * (i % 3 - 1) if count > 1 else 0.0 for i in range(count)]

@@ -1,0 +1,193 @@
+"""What learning curves say: bands over seeds, how soon a quality is reached, whether it is flat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vrp.study.comparisons import Comparison
+from vrp.study.records import CurvePoint, Run
+from vrp.study.statistics import Interval, mean_interval
+
+_GRID = 60  # points of a band by seconds
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's validation, its values in percent to the reference or as costs.
+
+    Attributes:
+        instances: (n,) training instances.
+        train_seconds: (n,) seconds in training steps.
+        values: (n,) validation gap or cost.
+    """
+
+    instances: np.ndarray
+    train_seconds: np.ndarray
+    values: np.ndarray
+
+    def at(self, instances: float) -> float:
+        """The value there, between two validations on the straight line."""
+        return float(np.interp(instances, self.instances, self.values))
+
+    def first_below(self, target: float) -> float | None:
+        """Instances at which the curve first comes down to a value; None if it never does."""
+        below = np.flatnonzero(self.values <= target)
+        if not below.size:
+            return None
+        i = int(below[0])
+        if i == 0:
+            return float(self.instances[0])
+        (x0, x1), (y0, y1) = self.instances[i - 1 : i + 1], self.values[i - 1 : i + 1]
+        return float(x0 + (x1 - x0) * (y0 - target) / (y0 - y1))
+
+
+@dataclass(frozen=True)
+class Band:
+    """Curves of several seeds as one.
+
+    Attributes:
+        x: (n,) instances or seconds.
+        mean: (n,) over the seeds.
+        low: (n,) lower end of the mean's 95 % interval.
+        high: (n,) upper end.
+        count: seeds.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    count: int
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """How many more instances one kind of run needs than another, seed by seed.
+
+    Attributes:
+        ratio: geometric mean over the seeds with its interval; a lower bound where a run never
+            got there, since it is counted as if it had with its last instance.
+        reached: how many runs got there.
+        count: pairs.
+    """
+
+    ratio: Interval
+    reached: int
+    count: int
+
+
+class Curves:
+    """The curves of all runs that were validated at least twice.
+
+    Args:
+        points: all lines of curves.csv.
+        runs: keys of the runs to look at; their values are gaps if all of them have gaps.
+    """
+
+    def __init__(self, points: Iterable[CurvePoint], runs: Iterable[Run]) -> None:
+        wanted = {run.key for run in runs}
+        found: dict[tuple, list[CurvePoint]] = {}
+        for point in points:
+            if point.key in wanted and point.val_cost is not None:
+                found.setdefault(point.key, []).append(point)
+        found = {key: row for key, row in found.items() if len(row) > 1}
+        self.are_gaps = all(p.val_gap is not None for row in found.values() for p in row)
+        self._curves = {key: self._curve(row) for key, row in found.items()}
+
+    def _curve(self, row: Sequence[CurvePoint]) -> Curve:
+        values = [p.val_gap if self.are_gaps else p.val_cost for p in row]
+        columns = ([p.instances for p in row], [p.train_seconds for p in row], values)
+        return Curve(*(np.asarray(column, np.float64) for column in columns))
+
+    @property
+    def unit(self) -> str:
+        """Of the values, for an axis."""
+        return "greedy gap on validation (%)" if self.are_gaps else "greedy cost on validation"
+
+    def of(self, runs: Iterable[Run]) -> list[Curve]:
+        """Those of some runs; runs without one are left out."""
+        return [self._curves[run.key] for run in runs if run.key in self._curves]
+
+    def slowdown(self, comparison: Comparison) -> Slowdown | None:
+        """Instances to the value that the reference has at half its budget; None without curves.
+
+        Each seed has a target of its own: the value of the reference's run of this seed.
+        """
+        logs, reached = [], 0
+        for ours, theirs in zip(comparison.ours, comparison.theirs, strict=True):
+            both = self.of([ours, theirs])
+            if len(both) < 2:
+                continue
+            target = both[1].at(theirs.budget / 2)
+            mine, other = both[0].first_below(target), both[1].first_below(target)
+            last = float(both[0].instances[-1])
+            if other == 0 or mine == 0:
+                continue  # the target is no better than an untrained policy
+            reached += mine is not None
+            mine = last if mine is None else mine
+            logs.append(math.log(mine / other))
+        if not logs:
+            return None
+        found = mean_interval(logs)
+        ratio = Interval(*(_exp(x) for x in (found.value, found.low, found.high)), found.count)
+        return Slowdown(ratio, reached, len(logs))
+
+
+def band_by_instances(curves: Sequence[Curve]) -> Band | None:
+    """At the instances where the first curve was validated and all others have got to."""
+    if not curves:
+        return None
+    least, most = _shared([curve.instances for curve in curves])
+    x = curves[0].instances
+    x = x[(x >= least) & (x <= most)]
+    return _band(x, [np.interp(x, curve.instances, curve.values) for curve in curves])
+
+
+def band_by_seconds(curves: Sequence[Curve]) -> Band | None:
+    """At even steps over the seconds that all curves have."""
+    if not curves:
+        return None
+    x = np.linspace(*_shared([curve.train_seconds for curve in curves]), _GRID)
+    return _band(x, [np.interp(x, curve.train_seconds, curve.values) for curve in curves])
+
+
+def last_quarter(points: Iterable[CurvePoint], runs: Iterable[Run]) -> Interval | None:
+    """How much the validation cost fell over the last quarter of the budget, in percent.
+
+    The mean over runs with its interval; None without curves.
+    """
+    rows: Mapping[tuple, list[CurvePoint]] = {run.key: [] for run in runs}
+    for point in points:
+        if point.key in rows and point.val_cost is not None:
+            rows[point.key].append(point)
+    falls = []
+    for row in rows.values():
+        if len(row) < 2:
+            continue
+        x, cost = [p.instances for p in row], [p.val_cost for p in row]
+        before = float(np.interp(0.75 * x[-1], x, cost))
+        falls.append(100 * (1 - cost[-1] / before))
+    return mean_interval(falls) if falls else None
+
+
+def _shared(axes: Sequence[np.ndarray]) -> tuple[float, float]:
+    return max(float(x[0]) for x in axes), min(float(x[-1]) for x in axes)
+
+
+def _band(x: np.ndarray, values: Sequence[np.ndarray]) -> Band:
+    """(n,) places and for each curve its (n,) values there."""
+    intervals = [mean_interval(column) for column in np.stack(values, axis=1)]
+    columns = (
+        [i.value for i in intervals],
+        [i.low for i in intervals],
+        [i.high for i in intervals],
+    )
+    return Band(x, *(np.asarray(column) for column in columns), len(values))
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf
