@@ -74,7 +74,8 @@ def check_config(
     Args:
         schema: a dataclass. A field's metadata may hold `min`, `max`, `above` (exclusive), or
             `package`: then the field is a section whose `_target_` is a class that this package
-            exports, and the class's signature says which keys and types are allowed.
+            exports, and the class's signature says which keys and types are allowed; `also`
+            is a second such package, which errors do not offer.
         config: plain and resolved.
         root: folder that holds the packages.
         allow_missing: accept values that are still to be given.
@@ -140,8 +141,10 @@ def _section(
         elif is_dataclass(kind):
             checked[field.name] = _section(f"{key}.", kind, value, root, allow_missing, known)
         elif "package" in field.metadata:
-            package = field.metadata["package"]
-            checked[field.name] = _target(key, package, value, root, allow_missing)
+            packages = [
+                field.metadata[kind] for kind in ("package", "also") if kind in field.metadata
+            ]
+            checked[field.name] = _target(key, packages, value, root, allow_missing)
         else:
             checked[field.name] = check_value(key, value, kind)
             _check_range(key, checked[field.name], field.metadata)
@@ -163,13 +166,17 @@ def _is_missing(key: str, value: Any, allow_missing: bool) -> bool:
     return False
 
 
-def _target(key: str, package: str, values: Any, root: Path, allow_missing: bool) -> dict[str, Any]:
+def _target(
+    key: str, packages: list[str], values: Any, root: Path, allow_missing: bool
+) -> dict[str, Any]:
     """The section of a class: the class's signature is its schema."""
+    package = packages[0]
     if not isinstance(values, dict):
         raise UsageError(f"{key}: expected a section with _target_, got {values!r}")
     target = values.get("_target_")
     if not isinstance(target, str):
         raise UsageError(f"{key}._target_: required; the name of a class in {package}")
+    package = next((p for p in packages if target.startswith(f"{p}.")), package)
     name = target.removeprefix(f"{package}.")
     allowed = exported(root, package)
     if target == name or name not in allowed:

@@ -55,7 +55,9 @@ class TrainConfig:
 
     name: str
     problem: dict = field(metadata={"package": "vrp.problem"})
-    encoder: dict = field(metadata={"package": "vrp.policy.encoders"})
+    encoder: dict = field(
+        metadata={"package": "vrp.policy.encoders", "also": "vrp.policy.mistakes"}
+    )
     policy: dict = field(metadata={"package": "vrp.policy"})
     baseline: dict = field(metadata={"package": "vrp.training.baselines"})
     seed: int = limits(min=0, max=MAX_SEED)

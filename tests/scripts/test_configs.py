@@ -47,7 +47,7 @@ def test_every_option_fits_the_schema(group, option):
         checked = check_config(EvaluateConfig, config, ROOT)
     else:
         checked = check_config(TrainConfig, composed("config", overrides), ROOT)
-    assert group in ("experiment", "sweep") or "_target_" in checked[group]
+    assert group in ("experiment", "suspect", "sweep") or "_target_" in checked[group]
 
 
 @pytest.mark.parametrize(

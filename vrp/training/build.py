@@ -7,18 +7,18 @@ from types import ModuleType
 from vrp import policy as policies
 from vrp import problem as problems
 from vrp import search as searches
-from vrp.policy import PointerPolicy, encoders
+from vrp.policy import PointerPolicy, encoders, mistakes
 from vrp.problem import UniformGenerator
 from vrp.training import baselines
 from vrp.training.baselines import Baseline
 
 
-def build(section: dict, package: ModuleType, **parts: object) -> object:
+def build(section: dict, *packages: ModuleType, **parts: object) -> object:
     """The object that a config section describes.
 
     Args:
-        section: `_target_`, a class that `package` exports by its full name, and its arguments.
-        package: where the class must come from.
+        section: `_target_`, a class that a package exports by its full name, and its arguments.
+        packages: where the class must come from.
         parts: arguments that are objects and so stand in no config.
 
     Raises:
@@ -27,12 +27,15 @@ def build(section: dict, package: ModuleType, **parts: object) -> object:
     """
     arguments = dict(section)
     target = arguments.pop("_target_", None)
-    allowed = {f"{package.__name__}.{name}": name for name in package.__all__}
+    allowed = {
+        f"{package.__name__}.{name}": getattr(package, name)
+        for package in packages
+        for name in package.__all__
+    }
     if target not in allowed:
         raise ValueError(f"_target_ is {target!r}; allowed: {', '.join(sorted(allowed))}")
-    made = getattr(package, allowed[target])
     try:
-        return made(**arguments, **parts)
+        return allowed[target](**arguments, **parts)
     except TypeError as error:
         raise ValueError(f"{target}: {error}") from error
 
@@ -44,7 +47,7 @@ def build_generator(config: dict) -> UniformGenerator:
 
 def build_policy(config: dict) -> PointerPolicy:
     """The policy with its encoder, its parameters not yet set."""
-    encoder = build(config["encoder"], encoders)
+    encoder = build(config["encoder"], encoders, mistakes)
     return build(config["policy"], policies, encoder=encoder)
 
 

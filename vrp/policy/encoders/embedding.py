@@ -12,6 +12,9 @@ from vrp.policy.encoders.base import Encoder
 from vrp.policy.initialisation import check_scheme, initialise_layers
 
 TABLES = ("factorised", "joint")
+# Of w_x x + w_y y + b with all three uniform within 1/sqrt(2), x and y uniform on [0, 1]:
+# each has the variance 1/6, and the mean of x squared is 1/3.
+_LINEAR_VARIANCE = (1 / 3 + 1 / 3 + 1) / 6
 
 
 class EmbeddingEncoder(Encoder):
@@ -27,7 +30,8 @@ class EmbeddingEncoder(Encoder):
         scale_grad_by_freq: divide a row's gradient by how often the row was looked up.
         pretrained: a .npy file with the table, (rows, M), that training starts from.
         freeze: keep the table as it is in training.
-        init: `torch` (standard normal) or `glorot`.
+        init: `torch` (standard normal), `glorot`, or `matched` (normal, so narrow that embeddings
+            spread as much as those of a LinearEncoder that starts as `torch` does).
 
     Raises:
         ValueError: for bins or max_norm out of range, or an unknown `tables` or `init`.
@@ -57,7 +61,7 @@ class EmbeddingEncoder(Encoder):
         self.max_norm = max_norm
         self.pretrained = pretrained
         self.is_given = False  # whether the table is set and stays through `initialise`
-        self.init = check_scheme(init)
+        self.init = init if init == "matched" else check_scheme(init)
         rows = 2 * bins if tables == "factorised" else bins * bins
         self.table = nn.Embedding(rows, embedding_dim, scale_grad_by_freq=scale_grad_by_freq)
         self.table.weight.requires_grad_(not freeze)
@@ -110,6 +114,9 @@ class EmbeddingEncoder(Encoder):
         norm = found.norm(dim=-1, keepdim=True)
         return found * (self.max_norm / norm.clamp(min=self.max_norm))
 
+    def _rows_per_node(self) -> int:
+        return 2 if self.tables == "factorised" else 1
+
     def one_hot(self, coordinates: Tensor) -> Tensor:
         """The code on which a bias-free linear layer computes this embedding.
 
@@ -132,7 +139,11 @@ class EmbeddingEncoder(Encoder):
         if self.is_given:
             return
         if self.pretrained is None:
-            initialise_layers(self, self.init, seed, prefix)
+            matched = self.init == "matched"
+            initialise_layers(self, "torch" if matched else self.init, seed, prefix)
+            if matched:
+                with torch.no_grad():
+                    self.table.weight.mul_((_LINEAR_VARIANCE / self._rows_per_node()) ** 0.5)
             return
         try:
             rows = np.load(Path(self.pretrained), allow_pickle=False)

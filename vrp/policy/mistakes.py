@@ -1,0 +1,122 @@
+"""Encoders that are wrong on purpose: what a swap of Conv1d for Linear can break unnoticed.
+
+Each runs, trains and lowers the cost; none is meant for use. The study measures what they cost.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+from vrp.policy.encoders.base import Encoder
+from vrp.policy.initialisation import check_scheme, initialise_layers
+
+__all__ = ["FlattenedEncoder", "ReshapedEncoder", "Tf32Encoder"]
+
+
+class ReshapedEncoder(Encoder):
+    """Conv1d fed by `reshape` where the axes had to be swapped.
+
+    (N, C, 2) numbers are read on as (N, 2, C): "channel 0" is x and y of the first half of the
+    nodes, "channel 1" those of the second half. What stands at place i mixes two nodes, and is
+    not node i.
+    """
+
+    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
+        super().__init__()
+        self.embedding_dim = embedding_dim
+        self.init = check_scheme(init)
+        self.layer = nn.Conv1d(2, embedding_dim, kernel_size=1)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """(N, C, 2) coordinates to (N, C, M), of the wrong nodes."""
+        n, c, _ = coordinates.shape
+        return self.layer(coordinates.reshape(n, 2, c)).transpose(1, 2)
+
+    def initialise(self, seed: int, prefix: str) -> None:
+        """Set weight and bias from `seed` and their names."""
+        initialise_layers(self, self.init, seed, prefix)
+
+
+class FlattenedEncoder(Encoder):
+    """One Linear over the coordinates of all nodes at once, not one per node.
+
+    Each node's embedding depends on where every other node is, and on its place in the list.
+
+    Args:
+        embedding_dim: M.
+        num_customers: the only number of customers it can take; it embeds one node more.
+        init: `torch` or `glorot`.
+    """
+
+    def __init__(self, embedding_dim: int, num_customers: int, init: str = "torch") -> None:
+        super().__init__()
+        if num_customers < 1:
+            raise ValueError(f"num_customers is {num_customers}; it must be at least 1")
+        self.embedding_dim = embedding_dim
+        self.num_nodes = num_customers + 1
+        self.init = check_scheme(init)
+        self.layer = nn.Linear(2 * self.num_nodes, embedding_dim * self.num_nodes)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """(N, V, 2) coordinates to (N, V, M).
+
+        Raises:
+            ValueError: for another number of nodes.
+        """
+        if coordinates.shape[1] != self.num_nodes:
+            raise ValueError(
+                f"this encoder was made for {self.num_nodes} nodes, not {coordinates.shape[1]}"
+            )
+        return self.layer(coordinates.flatten(1)).view(*coordinates.shape[:2], -1)
+
+    def initialise(self, seed: int, prefix: str) -> None:
+        """Set weight and bias from `seed` and their names."""
+        initialise_layers(self, self.init, seed, prefix)
+
+
+class Tf32Encoder(Encoder):
+    """The right affine map in TF32: all factors rounded to 10 bits of mantissa.
+
+    That is what cuDNN does by default to a convolution on a GPU, forward and backward, and not
+    to a matrix product; sums are in float32. Here it is emulated, on any device.
+    """
+
+    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
+        super().__init__()
+        self.embedding_dim = embedding_dim
+        self.init = check_scheme(init)
+        self.layer = nn.Linear(2, embedding_dim)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """(N, C, 2) coordinates to (N, C, M)."""
+        return _Tf32Product.apply(coordinates, self.layer.weight) + self.layer.bias
+
+    def initialise(self, seed: int, prefix: str) -> None:
+        """Set weight and bias from `seed` and their names."""
+        initialise_layers(self, self.init, seed, prefix)
+
+
+def round_to_tf32(x: Tensor) -> Tensor:
+    """Finite float32 numbers to the nearest with 10 bits of mantissa, ties to even."""
+    bits = x.contiguous().view(torch.int32)
+    half = 0xFFF + ((bits >> 13) & 1)
+    return ((bits + half) & ~0x1FFF).view(torch.float32)
+
+
+class _Tf32Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs, weight):
+        inputs, weight = round_to_tf32(inputs), round_to_tf32(weight)
+        ctx.save_for_backward(inputs, weight)
+        return linear(inputs, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        inputs, weight = ctx.saved_tensors
+        grad = round_to_tf32(grad)
+        for_weight = grad.flatten(0, -2).T @ inputs.flatten(0, -2)
+        return grad @ weight, for_weight
