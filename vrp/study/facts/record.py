@@ -1,0 +1,88 @@
+"""What a checked claim looks like, and what all checks need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TRUE, FALSE, DEPENDS = "true", "false", "depends"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A claim found in a tutorial, and what came out when it was checked.
+
+    Attributes:
+        name: short and unique; `--only` finds it.
+        claim: in our words.
+        verdict: `true`, `false` or `depends`, computed from the measurement.
+        figure: what was measured.
+        why: the reason for the outcome.
+    """
+
+    name: str
+    claim: str
+    verdict: str
+    figure: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work the costly checks may do.
+
+    Attributes:
+        seeds: repetitions of the one-step experiment.
+        steps: training steps of the regression.
+        policy_steps: training steps of the pointer policy.
+        twins: copies of the linear network that start one rounding error away.
+        seconds: of timing for each layer and shape.
+        batch_size: of the timed training step.
+        timed_steps: how many of these are timed.
+    """
+
+    seeds: int
+    steps: int
+    policy_steps: int
+    twins: int
+    seconds: float
+    batch_size: int
+    timed_steps: int
+
+
+FULL = Budget(
+    seeds=1000,
+    steps=10_000,
+    policy_steps=1000,
+    twins=3,
+    seconds=0.5,
+    batch_size=512,
+    timed_steps=8,
+)
+FAST = Budget(
+    seeds=100,
+    steps=1000,
+    policy_steps=100,
+    twins=2,
+    seconds=0.05,
+    batch_size=64,
+    timed_steps=3,
+)
+
+Check = Callable[[Budget], Fact]
+
+
+def verdict(*cases: bool) -> str:
+    """`true` if the claim held in all cases, `false` if in none, otherwise `depends`."""
+    if all(cases):
+        return TRUE
+    return DEPENDS if any(cases) else FALSE
+
+
+def error_of(work: Callable[[], object]) -> str:
+    """The name of the error that `work` raises, or an empty text."""
+    try:
+        work()
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        return type(error).__name__
+    return ""

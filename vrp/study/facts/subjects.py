@@ -1,0 +1,66 @@
+"""All checks in their order, a choice of them, and their table."""
+
+from __future__ import annotations
+
+from vrp.study.facts import (
+    axes,
+    detaching,
+    embedding,
+    equality,
+    initialisation,
+    locality,
+    lstm,
+    many_steps,
+    memory,
+    normalisation,
+    one_step,
+    products,
+    shapes,
+    speed,
+    weights,
+)
+from vrp.study.facts.record import Check, Fact
+
+SUBJECTS: dict[str, dict[str, Check]] = {
+    "shapes": shapes.FACTS,
+    "initialisation": initialisation.FACTS,
+    "equality": equality.FACTS,
+    "locality": locality.FACTS,
+    "products": products.FACTS,
+    "axes": axes.FACTS,
+    "memory": memory.FACTS,
+    "weights": weights.FACTS,
+    "embedding": embedding.FACTS,
+    "lstm": lstm.FACTS,
+    "detaching": detaching.FACTS,
+    "one step": one_step.FACTS,
+    "many steps": many_steps.FACTS,
+    "normalisation": normalisation.FACTS,
+    "speed": speed.FACTS,
+}
+
+
+def chosen(prefix: str) -> dict[str, Check]:
+    """The checks whose name, or whose subject, begins with `prefix`; case does not matter.
+
+    Raises:
+        ValueError: if there is none; names the subjects.
+    """
+    start = prefix.casefold()
+    found = {
+        name: check
+        for subject, checks in SUBJECTS.items()
+        for name, check in checks.items()
+        if subject.casefold().startswith(start) or name.casefold().startswith(start)
+    }
+    if not found:
+        raise ValueError(f"no row begins with {prefix!r}; subjects: {', '.join(SUBJECTS)}")
+    return found
+
+
+def markdown(facts: list[Fact], about: str) -> str:
+    """The facts as a Markdown page, `about` being the line below its title."""
+    rows = [("row", "claim", "verdict", "measured", "why"), ("---",) * 5]
+    rows += [(fact.name, fact.claim, fact.verdict, fact.figure, fact.why) for fact in facts]
+    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(["# Layer facts", "", about, "", *table, ""])
