@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrp.problem import UniformGenerator
+from vrp.problem import ClusteredGenerator, UniformGenerator
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -81,3 +81,41 @@ def test_no_instances_are_refused():
     """A batch holds at least one instance."""
     with pytest.raises(ValueError, match="num_instances is 0"):
         UniformGenerator(num_customers=5, capacity=20)(0, seeded(0))
+
+
+def test_clusters_are_as_wide_as_asked():
+    """Around its centre a customer strays by `spread` along each axis, and never leaves."""
+    generate = ClusteredGenerator(400, 50, num_clusters=1, spread=0.03)
+    customers = generate(200, seeded(0)).customers
+    inner = (customers.mean(1) - 0.5).abs().amax(-1) < 0.35  # centres far from the edge
+    assert inner.sum() > 50
+    assert customers[inner].std(1).mean().item() == pytest.approx(0.03, rel=0.02)
+    assert 0 <= customers.min() <= customers.max() <= 1
+
+
+def test_clusters_are_as_many_as_asked():
+    """Customers of tight clusters fall on as many places as there are centres."""
+    customers = ClusteredGenerator(60, 50, num_clusters=4, spread=1e-6)(20, seeded(0)).customers
+    for places in customers:
+        assert len(torch.unique(places.mul(1000).round(), dim=0)) == 4
+
+
+def test_the_edge_mirrors():
+    """A wide spread still fills the square evenly at its edges, none of it clamped there."""
+    customers = ClusteredGenerator(100, 50, num_clusters=1, spread=0.5)(100, seeded(0)).customers
+    assert ((customers == 0) | (customers == 1)).float().mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_clusters": 0}, "num_clusters is 0"),
+        ({"spread": 0.0}, "spread is 0.0"),
+        ({"spread": 0.6}, "spread is 0.6"),
+        ({"capacity": 8}, "capacity 8 is below"),
+    ],
+)
+def test_a_bad_cluster_setting_is_named(settings, words):
+    """The error gives the setting and its value."""
+    with pytest.raises(ValueError, match=words):
+        ClusteredGenerator(**({"num_customers": 5, "capacity": 20} | settings))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from vrp.problem.instances import Instances
 
 
 @dataclass(frozen=True)
-class UniformGenerator:
-    """Depot and customers uniform on the unit square, integer demands uniform.
+class InstanceGenerator(ABC):
+    """Places of some distribution on the unit square, integer demands uniform.
 
     Args:
         num_customers: C, at least 1.
@@ -22,9 +24,6 @@ class UniformGenerator:
 
     Raises:
         ValueError: for a value out of range; names it and what is allowed.
-
-    Source: Nazari et al. (2018), section 4: demand 1 to 9, capacity 20, 30, 40 and 50 for
-    10, 20, 50 and 100 customers.
     """
 
     num_customers: int
@@ -57,7 +56,7 @@ class UniformGenerator:
         """
         if num_instances < 1:
             raise ValueError(f"num_instances is {num_instances}; it must be at least 1")
-        coordinates = torch.rand(num_instances, self.num_customers + 1, 2, generator=generator)
+        coordinates = self.places(num_instances, generator)
         demand = torch.randint(
             self.min_demand,
             self.max_demand + 1,
@@ -71,3 +70,58 @@ class UniformGenerator:
             capacity=torch.full((num_instances,), self.capacity),
             split_delivery=self.split_delivery,
         )
+
+    @abstractmethod
+    def places(self, num_instances: int, generator: torch.Generator) -> Tensor:
+        """(N, V, 2) coordinates in the unit square, the depot first."""
+
+
+@dataclass(frozen=True)
+class UniformGenerator(InstanceGenerator):
+    """Depot and customers uniform on the unit square, integer demands uniform.
+
+    Arguments and errors are those of `InstanceGenerator`.
+
+    Source: Nazari et al. (2018), section 4: demand 1 to 9, capacity 20, 30, 40 and 50 for
+    10, 20, 50 and 100 customers.
+    """
+
+    def places(self, num_instances: int, generator: torch.Generator) -> Tensor:
+        """(N, V, 2) coordinates, uniform."""
+        return torch.rand(num_instances, self.num_customers + 1, 2, generator=generator)
+
+
+@dataclass(frozen=True)
+class ClusteredGenerator(InstanceGenerator):
+    """Customers around a few centres, depot and centres uniform, integer demands uniform.
+
+    Each customer belongs to a centre at random and lies at a normal distance from it along each
+    axis; what falls outside the unit square is mirrored at its edge.
+
+    Args:
+        num_clusters: centres of each instance, at least 1.
+        spread: standard deviation around a centre along each axis, in (0, 0.5].
+
+    The other arguments and the errors are those of `InstanceGenerator`.
+    """
+
+    num_clusters: int = 3
+    spread: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_clusters < 1:
+            raise ValueError(f"num_clusters is {self.num_clusters}; it must be at least 1")
+        if not 0 < self.spread <= 0.5:
+            raise ValueError(f"spread is {self.spread}; it must be in (0, 0.5]")
+
+    def places(self, num_instances: int, generator: torch.Generator) -> Tensor:
+        """(N, V, 2) coordinates, the customers clustered."""
+        n, c = num_instances, self.num_customers
+        depot = torch.rand(n, 1, 2, generator=generator)
+        centres = torch.rand(n, self.num_clusters, 2, generator=generator)
+        member = torch.randint(self.num_clusters, (n, c, 1), generator=generator)
+        offset = self.spread * torch.randn(n, c, 2, generator=generator)
+        customers = centres.gather(1, member.expand(-1, -1, 2)) + offset
+        customers = 1 - (1 - customers.abs()).abs()
+        return torch.cat([depot, customers.clamp(0, 1)], 1)

@@ -8,7 +8,7 @@ from vrp import policy as policies
 from vrp import problem as problems
 from vrp import search as searches
 from vrp.policy import PointerPolicy, encoders, mistakes
-from vrp.problem import UniformGenerator
+from vrp.problem import InstanceGenerator
 from vrp.training import baselines
 from vrp.training.baselines import Baseline
 
@@ -40,7 +40,7 @@ def build(section: dict, *packages: ModuleType, **parts: object) -> object:
         raise ValueError(f"{target}: {error}") from error
 
 
-def build_generator(config: dict) -> UniformGenerator:
+def build_generator(config: dict) -> InstanceGenerator:
     """The generator of training instances."""
     return build(config["problem"], problems)
 

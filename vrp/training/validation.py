@@ -9,7 +9,7 @@ import torch
 
 from vrp.policy import PointerPolicy
 from vrp.policy.initialisation import named_generator
-from vrp.problem import Instances, UniformGenerator
+from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.search import Greedy, Solution
 from vrp.search.solution import join
@@ -50,7 +50,7 @@ class Validation:
         return percent
 
 
-def make_validation(generator: UniformGenerator, name: str, limit: int) -> Validation:
+def make_validation(generator: InstanceGenerator, name: str, limit: int) -> Validation:
     """The validation set of a run.
 
     Args:
