@@ -94,8 +94,9 @@ def _launch(
     if not flags.direct:
         plan = make_plan(schema, config_name, root, texts, flags.multirun, flags.shown)
         texts = plan.overrides
-        if plan.folders:
-            sweep = Sweep.begin(plan.folders[0].parent, [folder.name for folder in plan.folders])
+        if plan.runs:
+            runs = {folder.name: config for folder, config in plan.runs.items()}
+            sweep = Sweep.begin(next(iter(plan.runs)).parent, runs)
             # Processes of a parallel launcher find scripts/ by it.
             os.environ["PYTHONPATH"] = os.pathsep.join(
                 filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])

@@ -28,11 +28,11 @@ class Plan:
 
     Attributes:
         overrides: as Hydra needs them.
-        folders: of the runs of a sweep; empty without one.
+        runs: the config of each run of a sweep, by its folder; empty without one.
     """
 
     overrides: list[str]
-    folders: list[Path]
+    runs: dict[Path, dict[str, Any]]
 
 
 def make_plan(
@@ -71,7 +71,7 @@ def make_plan(
             more = sweep_overrides(whole, several, set_by_user, groups)
             typed += read_overrides(more, loader, groups)
         added: set[str] = set()
-        folders: list[Path] = []
+        runs: dict[Path, dict[str, Any]] = {}
         for job in jobs([*swept, *typed]):
             config = composer.job(job, added)
             plain = check_config(schema, plain_config(config), root, allow_missing=shown)
@@ -81,26 +81,26 @@ def make_plan(
                     "resume: a sweep is resumed by starting it again, its runs one by one"
                 )
             if resume is None and not shown and owned:
-                folder = composer.folder(job, config, len(folders) if multirun else None)
+                folder = composer.folder(job, config, len(runs) if multirun else None)
                 if not multirun:
                     refuse_used(folder)
-                elif folder in folders:
+                elif folder in runs:
                     raise UsageError(
                         f"hydra.sweep.subdir: two runs of the sweep would share {folder}"
                     )
                 else:
                     _refuse_other(folder, schema, plain, root)
-                    folders.append(folder)
+                    runs[folder] = plain
         final = [f"++{o.input_line}" if o.key_or_group in added else o.input_line for o in typed]
         if shown or resume is None:
-            return Plan(final, folders)
+            return Plan(final, runs)
         if not Path(resume).is_dir():
             raise UsageError(f"resume: {resume} is no run folder")
         if not holds_checkpoint(Path(resume)):
             raise UsageError(f"resume: {resume} holds no checkpoint")
         # The run's own .hydra/ stays as it was.
         final += [f"hydra.run.dir={_quoted(resume)}", "hydra.output_subdir=null"]
-        return Plan(final, [])
+        return Plan(final, {})
 
 
 class _Composer:

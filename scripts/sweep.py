@@ -60,20 +60,19 @@ class Sweep:
 
     Attributes:
         folder: that holds a folder for each run.
-        runs: names of these folders, in order.
+        runs: the config of each, by the name of its folder, in order.
         started: when the sweep was last started, in seconds since 1970.
     """
 
     folder: Path
-    runs: tuple[str, ...]
+    runs: dict[str, dict]
     started: float
 
     @classmethod
-    def begin(cls, folder: Path, runs: Iterable[str]) -> Sweep:
+    def begin(cls, folder: Path, runs: dict[str, dict]) -> Sweep:
         """Write down what the sweep is about to run; runs of an earlier start stay listed."""
         before = cls.read(folder)
-        known = dict.fromkeys([*(before.runs if before else ()), *runs])
-        sweep = cls(folder, tuple(known), time.time())
+        sweep = cls(folder, (before.runs if before else {}) | runs, time.time())
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / _LIST, {"runs": sweep.runs, "started": sweep.started})
         return sweep
@@ -82,7 +81,7 @@ class Sweep:
     def read(cls, folder: Path) -> Sweep | None:
         """The sweep that was begun in the folder, if one was."""
         content = _read(folder / _LIST)
-        return cls(folder, tuple(content["runs"]), content["started"]) if content else None
+        return cls(folder, content["runs"], content["started"]) if content else None
 
     def statuses(self) -> dict[str, Status]:
         """What is known of each run that has begun."""

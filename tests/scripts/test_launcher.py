@@ -531,11 +531,12 @@ class TestSweep:
         assert Path(seen[1][0]).samefile(toy / "square-s1")
         assert seen[1][1] == {"last.pt", "log.csv"}
         assert seen[2] == (None, set())
-        assert json.loads((toy / "sweep.json").read_text())["runs"] == [
-            "square-s0",
-            "square-s1",
-            "square-s2",
-        ]
+        planned = json.loads((toy / "sweep.json").read_text())["runs"]
+        assert {name: config["seed"] for name, config in planned.items()} == {
+            "square-s0": 0,
+            "square-s1": 1,
+            "square-s2": 2,
+        }
 
     def test_runs_with_other_settings_are_not_continued(self, run, tmp_path):
         """The sweep is refused before any run has started, and what is there stays."""
@@ -584,7 +585,7 @@ class TestSweep:
 
     def test_the_line_tells_how_far_it_is(self, tmp_path):
         """Done, failed and left are counted over all runs; time left only from this sitting."""
-        sweep = Sweep.begin(tmp_path, ["a", "b", "c", "d"])
+        sweep = Sweep.begin(tmp_path, {name: {} for name in "abcd"})
         for name, code in (("a", 0), ("b", 1)):
             (tmp_path / name).mkdir()
             end_of(code, "broke" if code else None).write(tmp_path / name)

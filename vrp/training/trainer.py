@@ -18,6 +18,7 @@ from vrp.problem.datasets import STANDARD_SETS
 from vrp.training.build import build_baseline, build_generator, build_policy
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
+from vrp.training.device import precision
 from vrp.training.learner import Learned, Learner
 from vrp.training.logger import Row, RunLogger
 from vrp.training.signals import StopSignals
@@ -325,6 +326,7 @@ class Trainer:
             "policy": self.learner.policy.state_dict(),
             "baseline": self.learner.baseline.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "precision": precision(),
             "versions": versions(),
         }
         previous = self.folder / "previous.pt" if name == "last.pt" else None
@@ -342,6 +344,7 @@ class Trainer:
             "validation": self.validation.name,
             "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
             "device": str(self.device),
+            "precision": precision(),
             "versions": versions(),
         }
         (self.folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
