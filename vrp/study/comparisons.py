@@ -130,7 +130,12 @@ class Study:
         found = {_test(run) for run in self.tested if not run.variant}
         plan = self.plan
         primary = Test(plan.problem, plan.test_set, plan.decode)
-        return sorted(found, key=lambda t: (t != primary, t.problem != plan.problem, t))
+
+        def place(test: Test) -> tuple:
+            first = (test != primary, test.problem != plan.problem, test.problem)
+            return *first, test.decode != plan.decode, test
+
+        return sorted(found, key=place)
 
     def primary_test(self, problem: str) -> Test | None:
         """The first of `tests` that is about a problem, greedy on its own set if there is one."""

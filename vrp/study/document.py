@@ -28,16 +28,19 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below a header; columns after the first `names` are numbers."""
+    """Rows below a header; columns of numbers stand right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    names: int = 1
 
     def __post_init__(self) -> None:
         """Check the widths."""
         if any(len(row) != len(self.header) for row in self.rows):
             raise ValueError(f"a row is not as wide as the header {self.header}")
+
+    def is_number(self, column: int) -> bool:
+        """Whether every cell of a column but the first begins like a number, or says nothing."""
+        return column > 0 and all(row[column][:1] in "0123456789+-<>" for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ def _block_markdown(block: Block) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Picture(name, _, caption):
             return f"![{caption.replace('`', '')}]({name})\n\n{caption}"
-        case Table(header, rows, names):
-            marks = ["---" if i < names else "---:" for i in range(len(header))]
+        case Table(header, rows):
+            marks = ["---:" if block.is_number(i) else "---" for i in range(len(header))]
             cells = [[c.replace("|", "\\|") for c in row] for row in (header, marks, *rows)]
             return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
@@ -111,12 +114,10 @@ def _block_html(block: Block) -> str:
                 f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">'
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
-        case Table(header, rows, names):
-            head = "".join(_cell("th", i, text, names) for i, text in enumerate(header))
+        case Table(header, rows):
+            head = "".join(_cell("th", block.is_number(i), x) for i, x in enumerate(header))
             lines = "\n".join(
-                "<tr>"
-                + "".join(_cell("td", i, text, names) for i, text in enumerate(row))
-                + "</tr>"
+                f"<tr>{''.join(_cell('td', block.is_number(i), x) for i, x in enumerate(row))}</tr>"
                 for row in rows
             )
             return (
@@ -125,8 +126,8 @@ def _block_html(block: Block) -> str:
             )
 
 
-def _cell(tag: str, column: int, text: str, names: int) -> str:
-    kind = "" if column < names else ' class="n"'
+def _cell(tag: str, is_number: bool, text: str) -> str:
+    kind = ' class="n"' if is_number else ""
     return f"<{tag}{kind}>{_inline(text)}</{tag}>"
 
 

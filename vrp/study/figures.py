@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,6 +15,7 @@ from vrp.study.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {"conv1d": "#0072B2", "linear": "#D55E00", "embedding": "#009E73"}
+_DASHES = {"linear": (0, (5, 2))}  # over conv1d's line, which shows through where they agree
 _GREY, _PINK = "#555555", "#CC79A7"
 _SETTINGS = {
     "svg.hashsalt": "vrp-rl",
@@ -25,6 +26,8 @@ _SETTINGS = {
     "axes.spines.right": False,
     "path.simplify": True,
 }
+# A decorator: the settings hold while a function draws, whatever a user's own are.
+_DRAWN_ALIKE = matplotlib.style.context(["default", _SETTINGS])
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Dots:
     note: str = ""
 
 
+@_DRAWN_ALIKE
 def dot_rows(
     rows: Sequence[Dots],
     axis: str,
@@ -62,13 +66,13 @@ def dot_rows(
         marks: values to mark by a line, with their names.
         zero: what a value of 0 is; draws a line there.
     """
-    height = 1.3 + 0.62 * len(rows) + 0.22 * len(marks)
+    height = (1.3 if margin is None else 1.6) + 0.62 * len(rows) + 0.22 * len(marks)
     figure = Figure(figsize=(8.4, height), layout="constrained")
     panel = figure.subplots()
     if margin is not None:
         panel.axvspan(-margin, margin, color="#E8E8E8", zorder=0, linewidth=0)
         panel.text(
-            0, -0.62, f"margin ±{margin:g} %", ha="center", va="bottom", fontsize=8, color=_GREY
+            0, -0.66, f"margin ±{margin:g} %", ha="center", va="bottom", fontsize=8, color=_GREY
         )
     if zero:
         panel.axvline(0, color=_GREY, linewidth=1, zorder=1)
@@ -98,15 +102,16 @@ def dot_rows(
     panel.set_yticks(range(len(rows)), [row.label for row in rows])
     for tick, row in zip(panel.get_yticklabels(), rows, strict=True):
         tick.set_color(row.colour)
-    panel.set_ylim(bottom + 0.36 * len(marks), -0.65)
+    panel.set_ylim(bottom + 0.36 * len(marks), -0.65 if margin is None else -1.0)
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
     panel.set_xlabel(axis)
     panel.grid(axis="x", alpha=0.3)
     panel.set_axisbelow(True)
-    return to_svg(figure)
+    return _to_svg(figure)
 
 
+@_DRAWN_ALIKE
 def paired_points(
     ours: Sequence[float], theirs: Sequence[float], seeds: Sequence[int], names: tuple[str, str]
 ) -> bytes:
@@ -130,9 +135,10 @@ def paired_points(
     panel.set(xlabel=f"mean tour length, {names[1]}", ylabel=f"mean tour length, {names[0]}")
     panel.locator_params(nbins=5)
     panel.grid(alpha=0.3)
-    return to_svg(figure)
+    return _to_svg(figure)
 
 
+@_DRAWN_ALIKE
 def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], unit: str) -> bytes:
     """Mean with its 95 % interval over seeds: on the left by instances, on the right by seconds."""
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
@@ -150,9 +156,10 @@ def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], 
     for panel in (left, right):
         panel.grid(which="both", alpha=0.3)
     left.legend(frameon=False)
-    return to_svg(figure)
+    return _to_svg(figure)
 
 
+@_DRAWN_ALIKE
 def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, axis: str) -> bytes:
     """Cost over the number of bins, a line per kind of table, linear as a band."""
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
@@ -186,16 +193,14 @@ def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, 
     panel.set(xlabel="bins per axis", ylabel=axis)
     panel.grid(alpha=0.3)
     panel.legend(frameon=False)
-    return to_svg(figure)
+    return _to_svg(figure)
 
 
-def to_svg(figure: Figure) -> bytes:
+def _to_svg(figure: Figure) -> bytes:
     """Without date, version or anything else that changes from run to run."""
     buffer = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
-        figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None}
-        )
+    metadata = {"Date": None, "Creator": None, "Format": None}
+    figure.savefig(buffer, format="svg", metadata=metadata)
     # matplotlib leaves blanks at line ends, which git complains about.
     lines = buffer.getvalue().decode().splitlines()
     return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
@@ -205,7 +210,10 @@ def _bands(panel: Axes, bands: dict[str, Band], unit: float) -> None:
     for name, band in bands.items():
         colour = COLOURS.get(name, _GREY)
         x = band.x / unit
-        panel.plot(x, band.mean, color=colour, label=f"{name} ({band.count} seeds)")
+        panel.plot(
+            x, band.mean, color=colour, linestyle=_DASHES.get(name, "-"), zorder=3,
+            label=f"{name} ({band.count} seeds)",
+        )  # fmt: skip
         if band.count > 1:
             panel.fill_between(x, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
 

@@ -100,13 +100,14 @@ class OneSeed:
     Attributes:
         percent: the difference looked for, of the other run's outcome.
         share: of all ordered pairs of different seeds that show it, bootstrap interval over seeds.
-        normal_share: the same for normal outcomes of this mean and standard deviation.
+        normal_share: the same for normal outcomes of this mean and standard deviation; its
+            interval is that of the standard deviation.
         pairs: how many ordered pairs there are.
     """
 
     percent: float
     share: Interval
-    normal_share: float
+    normal_share: Interval
     pairs: int
 
 
@@ -341,10 +342,18 @@ def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
         counted = places[:, None] != places[None, :]
         if counted.any():
             shares.append(shows[np.ix_(places, places)][counted].mean())
-    spread = float(x.std(ddof=1)) * math.sqrt(2)
-    normal = 2 * float(stats.norm.sf(percent / 100 * float(x.mean()) / spread)) if spread else 0.0
     interval = Interval(share, *_percentiles(np.array(shares)), x.size)
-    return OneSeed(percent, interval, normal, x.size * (x.size - 1))
+    return OneSeed(percent, interval, _normal_share(x, percent), x.size * (x.size - 1))
+
+
+def _normal_share(x: np.ndarray, percent: float) -> Interval:
+    """How often two normal numbers differ by that much: their difference has sd times root 2."""
+    sd, freedom = float(x.std(ddof=1)), x.size - 1
+    outside = (1 - CONFIDENCE) / 2
+    ends = [math.sqrt(freedom / float(stats.chi2.ppf(q, freedom))) for q in (1 - outside, outside)]
+    size = percent / 100 * float(x.mean()) / math.sqrt(2)
+    found = [2 * float(stats.norm.sf(size / (sd * by))) if sd else 0.0 for by in (1, *ends)]
+    return Interval(*found, x.size)
 
 
 def _sample(values: Sequence[float], least: int = 1) -> np.ndarray:

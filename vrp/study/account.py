@@ -1,0 +1,102 @@
+"""Section 9: what was run, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vrp.study.analysis import Analysis, mean_of
+from vrp.study.answer import tally
+from vrp.study.comparisons import variant_name
+from vrp.study.document import Block, Items, Section, Table, Text
+from vrp.study.records import Run
+from vrp.study.wording import count, number, span
+
+
+def account(analysis: Analysis) -> Section:
+    """Runs x instances x minutes by sweep, then everything that is not counted."""
+    study = analysis.study
+    runs = [*study.runs.values(), *study.pilot_runs.values()]
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.sweep, run.problem), []).append(run)
+    header = (
+        "sweep", "problem", "runs", "counted", "instances each", "batch", "K", "minutes each",
+        "hours in all", "threads", "device", "precision", "torch",
+    )  # fmt: skip
+    rows = tuple(_row(analysis, rows) for rows in groups.values())
+    blocks: list[Block] = [
+        Table(header, rows),
+        Text(
+            f"{_hours(study.runs.values())} of training in the study, "
+            f"{_hours(study.pilot_runs.values())} in pilots. Minutes are wall-clock with "
+            "everything included; runs side by side share the machine. " + tally(analysis)
+        ),
+        Items(_lost(analysis))
+        if _lost(analysis)
+        else Text("No run failed, stopped or is missing."),
+    ]
+    if study.pilot_runs:
+        pilots = [f"`{run.sweep}/{run.run}` ({run.status})" for run in study.pilot_runs.values()]
+        blocks.append(Text(f"Pilot, never counted: {', '.join(pilots)}."))
+    if analysis.plan.notes:
+        blocks.append(Items(analysis.plan.notes))
+    return Section("What was run", tuple(blocks))
+
+
+def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
+    counted = sum(run.key in analysis.study.counted for run in runs)
+    minutes = [run.seconds / 60 for run in runs if run.seconds is not None]
+    seen = [run.instances for run in runs if run.status == "finished"]
+    return (
+        runs[0].sweep,
+        runs[0].problem.upper(),
+        str(len(runs)),
+        "pilot" if runs[0].is_pilot else str(counted),
+        span(seen or [run.budget for run in runs]),
+        span(run.batch_size for run in runs),
+        span(run.num_rollouts for run in runs),
+        span(minutes, 1),
+        number(sum(minutes) / 60, 1),
+        span(run.threads for run in runs if run.threads is not None),
+        _words(run.device for run in runs),
+        _words(run.precision for run in runs),
+        _words(run.torch for run in runs),
+    )
+
+
+def _hours(runs: Iterable[Run]) -> str:
+    runs = list(runs)
+    seconds = mean_of(runs, "seconds")
+    hours = 0.0 if seconds is None else seconds.value * seconds.count / 3600
+    return f"{count(len(runs), 'run')} and {number(hours, 1)} hours"
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(sorted({value for value in values if value})) or "-"
+
+
+def _lost(analysis: Analysis) -> tuple[str, ...]:
+    """A sentence for every run of the study that is not counted."""
+    study = analysis.study
+    items = []
+    for key, run in study.runs.items():
+        if key in study.counted:
+            continue
+        what = f"`{run.sweep}/{run.run}` ({variant_name(run.encoder, run.variant)}, "
+        what += f"seed {run.seed}): "
+        if run.status == "finished":
+            what += "finished but not tested"
+        elif run.status == "stopped" and run.instances is not None:
+            what += f"stopped after {run.instances:,} of {run.budget:,} instances"
+        else:
+            what += run.status
+        items.append(what + (f": {_one_line(run.error)}" if run.error else ""))
+    items += [
+        f"{encoder}, seed {seed}: in the plan, but not in the runs file"
+        for encoder, seed in study.absent
+    ]
+    return tuple(items)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'").replace("*", "\\*")

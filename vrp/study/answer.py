@@ -1,0 +1,270 @@
+"""The first lines of the report: the answer in words, made from the results."""
+
+from __future__ import annotations
+
+from vrp.study.analysis import Analysis, costs, mean_of
+from vrp.study.comparisons import Comparison
+from vrp.study.document import Block, Items, Section, Text
+from vrp.study.learning import Slowdown
+from vrp.study.records import Run
+from vrp.study.statistics import one_seed, seeds_needed
+from vrp.study.wording import (
+    between,
+    change,
+    count,
+    estimate,
+    in_text,
+    is_are,
+    listed,
+    name,
+    number,
+    p_value,
+    share,
+)
+
+
+def answer(analysis: Analysis) -> Section:
+    """Section 1."""
+    items = [
+        *_elsewhere(analysis),
+        _single_seed(analysis),
+        _mistake(analysis),
+        _embedding(analysis),
+        _fastest(analysis),
+    ]
+    blocks: list[Block] = [
+        Text(verdict_text(analysis)),
+        Text(_evidence(analysis)),
+        Items((*items,)),
+    ]
+    return Section("The answer", tuple(blocks))
+
+
+def verdict_text(analysis: Analysis) -> str:
+    """The answer to the primary question; each verdict has its own words."""
+    plan, primary = analysis.plan, analysis.primary
+    ours, theirs = (name(encoder) for encoder in plan.encoders)
+    long = "Conv1d with kernel size 1" if plan.encoders[0] == "conv1d" else ours
+    problem, margin = plan.problem.upper(), f"{plan.margin_percent:g} %"
+    if primary is None or primary.equivalence is None:
+        found = "no seed" if primary is None else "only one seed"
+        return (
+            f"**No answer yet.** There is {found} with a counted run of both {ours} and {theirs} "
+            f"on {problem}; the comparison needs at least two."
+        )
+    measured = (
+        f"{ours}'s tours are {change(primary.percent)} than {theirs}'s on average "
+        f"({in_text(primary.percent)})"
+    )
+    equal = f"equivalence within ±{margin}: p = {p_value(primary.equivalence.p)}"
+    unequal = f"difference: p = {p_value(primary.p)}"
+    if analysis.verdict == "equivalent":
+        text = (
+            f"**Equivalent.** On {problem}, {long} and {theirs} end with tours of the same length, "
+            f"to within {margin}. {measured}; {equal}, level {plan.alpha:g}. Replacing the one by "
+            "the other does not explain worse results."
+        )
+        if primary.p < plan.alpha:
+            text += f" There is a difference ({unequal}), but it is smaller than the margin."
+        return text
+    if analysis.verdict == "different":
+        return (
+            f"**Different.** On {problem}, {long} and {theirs} do not end with tours of the same "
+            f"length. {measured}; {unequal}, level {plan.alpha:g}. {_beyond(primary, margin)}"
+        )
+    return (
+        f"**Not decided.** On {problem}, the runs show neither that {long} and {theirs} are "
+        f"equivalent to within {margin} nor that they differ. {measured}; {equal}; {unequal}, "
+        f"level {plan.alpha:g}. {_more_seeds(analysis, primary)}"
+    )
+
+
+def _beyond(primary: Comparison, margin: str) -> str:
+    limit, percent = primary.margin_percent, primary.percent
+    if percent.low > limit or percent.high < -limit:
+        return f"The whole interval lies beyond the margin of {margin}: the difference matters."
+    return f"Whether it is larger than the margin of {margin} is not decided."
+
+
+def _more_seeds(analysis: Analysis, primary: Comparison) -> str:
+    plan = analysis.plan
+    needed = seeds_needed(primary.percent.sd, plan.margin_percent, plan.alpha, plan.power)
+    found = "more than 10,000" if needed is None else f"{needed:,}"
+    return (
+        f"If there is no difference and the seeds spread as they did here, {found} seeds would "
+        f"show equivalence with probability {plan.power:g}; there were {len(primary.seeds)}."
+    )
+
+
+def _evidence(analysis: Analysis) -> str:
+    plan, primary = analysis.plan, analysis.primary
+    parts = []
+    if primary is not None:
+        run = primary.ours[0]
+        which = "all " if run.test_instances == 10_000 and plan.test_set.startswith("kool") else ""
+        parts.append(
+            f"Measured with {count(len(primary.seeds), 'seed')} of each encoder"
+            + (
+                ""
+                if len(primary.seeds) == len(plan.seeds)
+                else f" (the plan has {len(plan.seeds)})"
+            )
+            + f", {run.instances:,} training instances per run, {run.decode} decoding of the "
+            f"{run.checkpoint} checkpoint on {which}{run.test_instances:,} instances of "
+            f"`{run.test_set}`."
+        )
+    parts.append(
+        f"Confidence is 95 % for intervals; the margin of {plan.margin_percent:g} % of the tour "
+        f"length and the level {plan.alpha:g} are the plan's."
+    )
+    parts.append(tally(analysis))
+    return " ".join(parts)
+
+
+def tally(analysis: Analysis) -> str:
+    """How many runs are counted, and what became of the others."""
+    study, problem = analysis.study, analysis.plan.problem
+    runs = list(study.runs.values())
+    plain = [run for run in runs if not run.variant and run.problem == problem]
+    text = _tally(analysis, runs)
+    if len(plain) == len(runs):
+        return f"{text}."
+    encoders = f"Of the encoders as they are on {problem.upper()}, {_tally(analysis, plain)}"
+    return f"{encoders}; of all, {text}."
+
+
+def _tally(analysis: Analysis, runs: list[Run]) -> str:
+    study = analysis.study
+    counted = sum(run.key in study.counted for run in runs)
+    rest = [run for run in runs if run.key not in study.counted]
+    reasons = {
+        "failed": sum(run.status == "failed" for run in rest),
+        "stopped early": sum(run.status == "stopped" for run in rest),
+        "missing": sum(run.status == "missing" for run in rest) + len(study.absent),
+        "finished but not tested": sum(run.status == "finished" for run in rest),
+    }
+    total = len(runs) + len(study.absent)
+    text = f"{counted} of {count(total, 'run')} {is_are(counted)} counted"
+    found = [f"{n} {reason}" for reason, n in reasons.items() if n]
+    return f"{text} ({listed(found)})" if found else text
+
+
+def _elsewhere(analysis: Analysis) -> list[str]:
+    """The primary pair on other problems, with the plan's decoding."""
+    found = []
+    for comparison in analysis.secondary:
+        test = comparison.test
+        pair = {comparison.name, comparison.reference}
+        if pair != set(analysis.plan.encoders) or test.problem == analysis.plan.problem:
+            continue
+        if test != analysis.main_test(test.problem):
+            continue
+        text = (
+            f"On {test.problem.upper()} ({count(len(comparison.seeds), 'seed')}): "
+            f"{name(comparison.name)}'s tours are {change(comparison.percent)} than "
+            f"{name(comparison.reference)}'s ({in_text(comparison.percent)}); "
+        )
+        equivalence = analysis.adjusted_equivalence(comparison)
+        difference = analysis.adjusted_difference(comparison)
+        if equivalence is None:
+            text += "one seed shows nothing."
+        elif equivalence < analysis.plan.alpha:
+            text += f"equivalent to within {comparison.margin_percent:g} % after Holm's correction."
+        elif difference < analysis.plan.alpha:
+            text += "different after Holm's correction."
+        else:
+            text += "neither equivalence nor a difference is shown."
+        found.append(text)
+    return found
+
+
+def _single_seed(analysis: Analysis) -> str:
+    test = analysis.main_test(analysis.plan.problem)
+    reference = analysis.plan.encoders[1]
+    rows = analysis.study.plain(test).get(reference, {}) if test else {}
+    if len(rows) < 3:
+        return "How often one run against one other misleads: no data, it takes three seeds."
+    one, two = (one_seed(costs(rows.values()), percent) for percent in (1, 2))
+    return (
+        f"One run proves little: two runs of {name(reference)} that differ only in the seed end "
+        f"1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or more in "
+        f"{share(two.share)}; for normally distributed outcomes of the same spread it is "
+        f"{share(one.normal_share)} and {share(two.normal_share)}."
+    )
+
+
+def _mistake(analysis: Analysis) -> str:
+    suspects = analysis.suspects(analysis.plan.problem)
+    if not suspects:
+        return "Which mistake makes Linear look worse: no data."
+    best = suspects[0]
+    if not (best.is_longer or best.is_slower):
+        return (
+            f"Of {count(len(suspects), 'change')} tried, none makes tours longer or learning "
+            "slower than plain Linear's by more than chance would."
+        )
+    effects = []
+    if best.is_longer:
+        effects.append(
+            f"its tours are {change(best.comparison.percent)} ({in_text(best.comparison.percent)})"
+        )
+    if best.is_slower:
+        effects.append(_late(best.slowdown))
+    both = "" if best.is_longer and best.is_slower else ", though only in part"
+    return (
+        f"Of {count(len(suspects), 'change')} tried, `{best.name}` reproduces longer training with "
+        f"worse results best{both}: {listed(effects)}."
+    )
+
+
+def _late(slowdown: Slowdown) -> str:
+    """What a change does to the speed of learning."""
+    if missed := slowdown.count - slowdown.reached:
+        return (
+            f"in {missed} of {count(slowdown.count, 'run')} it does not get, with its whole "
+            "budget, to where Linear is at half of its"
+        )
+    return (
+        f"it needs {number(slowdown.ratio.value, 1)} times the instances "
+        f"({between(slowdown.ratio, 1)}) to get where Linear is at half its budget"
+    )
+
+
+def _embedding(analysis: Analysis) -> str:
+    problem = analysis.plan.problem
+    test = analysis.main_test(problem)
+    found = test and analysis.study.against_linear("embedding", "", test)
+    if not found:
+        return "What Embedding costs or brings: no data."
+    percent = found.percent
+    text = f"Embedding's tours are {change(percent)} than Linear's ({in_text(percent)}, "
+    text += f"{count(len(found.seeds), 'seed')})"
+    sizes = [mean_of(rows, "parameters") for rows in (found.ours, found.theirs)]
+    if None not in sizes:
+        text += f", with {number(sizes[0].value, 0)} parameters against {number(sizes[1].value, 0)}"
+    if percent.low > 0:
+        return text + ": it costs tour length."
+    if percent.high < 0:
+        return text + ": it shortens tours."
+    return text + ": neither a cost nor a gain is shown."
+
+
+def _fastest(analysis: Analysis) -> str:
+    test = analysis.main_test(analysis.plan.problem)
+    names = [key for key in analysis.study.plain(test) if key != "linear"] if test else []
+    ratios = {key: analysis.speedup(test, key, "linear") for key in names}
+    ratios = {key: ratio for key, ratio in ratios.items() if ratio is not None}
+    if not ratios:
+        return "Which encoder trains fastest: no data from runs with equal threads and devices."
+    parts = []
+    for key, ratio in ratios.items():
+        verdict = "no clear difference"
+        if ratio.low > 1:
+            verdict = "faster"
+        elif ratio.high < 1:
+            verdict = "slower"
+        parts.append(f"{name(key)} {estimate(ratio, 3)}, {verdict}")
+    return (
+        "Speed of a whole training step, instances per second against Linear's: "
+        f"{'; '.join(parts)}. Runs on a busy machine also differ by chance."
+    )

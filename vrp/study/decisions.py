@@ -1,0 +1,204 @@
+"""Sections 3 to 5: the primary question, the secondary comparisons, and what pairing saved."""
+
+from __future__ import annotations
+
+from vrp.study.analysis import Analysis
+from vrp.study.answer import verdict_text
+from vrp.study.comparisons import Comparison
+from vrp.study.document import Block, Items, Picture, Section, Table, Text
+from vrp.study.figures import Dots, dot_rows, paired_points
+from vrp.study.statistics import equivalence_power, pairing, proportion_interval, seeds_needed
+from vrp.study.wording import (
+    between,
+    count,
+    estimate,
+    listed,
+    name,
+    number,
+    p_value,
+    share,
+    signed,
+)
+
+
+def primary_section(analysis: Analysis) -> Section:
+    """Section 3: the plan, the test, and its power."""
+    plan, primary = analysis.plan, analysis.primary
+    ours, theirs = plan.encoders
+    blocks: list[Block] = [
+        Text(
+            f"The plan: {name(ours)} against {name(theirs)}, {plan.problem.upper()}, {plan.decode} "
+            f"decoding of the {plan.checkpoint} checkpoint, {plan.test_instances:,} instances of "
+            f"`{plan.test_set}`, {count(len(plan.seeds), 'seed')}, two one-sided paired t-tests at "
+            f"level {plan.alpha:g} with a margin of {plan.margin_percent:g} % of {theirs}'s mean "
+            f"cost, power {plan.power:g} if there is no difference."
+        ),
+        _pilot(analysis),
+    ]
+    if primary is None or primary.equivalence is None:
+        blocks.append(Text("No data: " + verdict_text(analysis).replace("**", "")))
+        return Section("The primary question", tuple(blocks))
+    test, percent = primary.equivalence, primary.percent
+    blocks += [
+        Table(
+            ("", f"{ours} minus {theirs}"),
+            (
+                ("pairs (seeds)", str(test.count)),
+                (f"mean cost of {theirs}", number(primary.reference_cost, 4)),
+                ("mean difference", signed(test.difference, 4)),
+                ("in percent, 95 % interval", estimate(percent, 3, sign=True)),
+                ("standard deviation of the differences", f"{number(percent.sd, 3)} %"),
+                (f"above -{plan.margin_percent:g} %: one-sided p", p_value(test.p_low)),
+                (f"below +{plan.margin_percent:g} %: one-sided p", p_value(test.p_high)),
+                ("equivalent within the margin: p, the larger of both", p_value(test.p)),
+                ("different from 0: two-sided p", p_value(primary.p)),
+                ("verdict", analysis.verdict),
+            ),
+        ),
+        _difference_figure(primary),
+        Text(_power(analysis, primary)),
+        Text(_wins(primary)),
+    ]
+    return Section("The primary question", tuple(blocks))
+
+
+def _difference_figure(primary: Comparison) -> Picture:
+    ours, theirs = primary.costs
+    scale = 100 / primary.reference_cost
+    values = tuple(scale * (a - b) for a, b in zip(ours, theirs, strict=True))
+    label = f"{primary.name}\nminus\n{primary.reference}"
+    svg = dot_rows(
+        [Dots(label, values, primary.percent, "#0072B2", count(len(values), "pair"))],
+        "difference in tour length, same seed (% of the mean)",
+        margin=primary.margin_percent,
+        zero="equal",
+    )
+    caption = (
+        f"Each point is one seed's {primary.name} run minus its {primary.reference} run; below, "
+        "the mean with its 95 % interval. The shaded range counts as equal."
+    )
+    return Picture("primary-difference.svg", svg, caption)
+
+
+def _power(analysis: Analysis, primary: Comparison) -> str:
+    plan, sd, n = analysis.plan, primary.percent.sd, len(primary.seeds)
+    power = equivalence_power(n, sd, plan.margin_percent, plan.alpha)
+    needed = seeds_needed(sd, plan.margin_percent, plan.alpha, plan.power)
+    wanted = "more than 10,000" if needed is None else f"{needed:,}"
+    return (
+        f"With {n} pairs and the standard deviation found here, {number(sd, 2)} %, the test shows "
+        f"equivalence with probability {number(power, 2)} if there is no difference; the plan "
+        f"wanted {plan.power:g}, which takes {wanted} seeds. The standard deviation is itself an "
+        "estimate, so this power is one too."
+    )
+
+
+def _wins(primary: Comparison) -> str:
+    shorter = sum(a < b for a, b in zip(*primary.costs, strict=True))
+    found = proportion_interval(shorter, len(primary.seeds))
+    return (
+        f"Seed by seed, {primary.name} had the shorter tours in {shorter} of {len(primary.seeds)}: "
+        f"{share(found)} (Clopper-Pearson)."
+    )
+
+
+def _pilot(analysis: Analysis) -> Block:
+    """The pilot's spread, and the seeds it asks for."""
+    plan = analysis.plan
+    pilots = [c for c in analysis.study.pilots() if c.equivalence is not None]
+    if not pilots:
+        return Text("No data from a pilot: no two seeds of a sweep named pilot have both encoders.")
+    items = []
+    for pilot in pilots:
+        sd = pilot.percent.sd
+        needed = seeds_needed(sd, plan.margin_percent, plan.alpha, plan.power)
+        run = pilot.ours[0]
+        items.append(
+            f"Pilot `{run.sweep}` ({count(len(pilot.seeds), 'pair')}, {run.instances:,} training "
+            f"instances, `{run.test_set}`, {run.decode}; never counted): the paired standard "
+            f"deviation is {number(sd, 2)} % of the cost, which asks for "
+            f"{'more than 10,000' if needed is None else f'{needed:,}'} seeds."
+        )
+    return Items(tuple(items))
+
+
+def secondary_section(analysis: Analysis) -> Section:
+    """Section 4: all comparisons of encoders but the primary one."""
+    title = "Secondary comparisons"
+    rows = []
+    for c in analysis.secondary:
+        is_asked = c in analysis.equivalence_family
+        rows.append(
+            (
+                str(c.test),
+                f"{c.name} against {c.reference}",
+                str(len(c.seeds)),
+                estimate(c.percent, 2, sign=True, unit=" %"),
+                p_value(c.p),
+                p_value(analysis.adjusted_difference(c)),
+                p_value(c.equivalence.p if is_asked else None),
+                p_value(analysis.adjusted_equivalence(c)),
+            )
+        )
+    if not rows:
+        return Section(title, (Text("No data: no two encoders share a seed in another test."),))
+    header = (
+        "test", "comparison", "pairs", "difference in cost (95 % interval)", "p of a difference",
+        "after Holm", f"p of equivalence (±{analysis.plan.margin_percent:g} %)", "after Holm",
+    )  # fmt: skip
+    note = (
+        f"Holm's correction of differences is over all {len(analysis.family)} secondary "
+        "comparisons of this report, those of sections 6 and 7 among them; equivalence is asked of "
+        f"{listed(map(name, analysis.plan.encoders))} only, and corrected over these "
+        f"{count(len(analysis.equivalence_family), 'test')}. After correction, a p below "
+        f"{analysis.plan.alpha:g} counts. Intervals are not corrected."
+    )
+    return Section(title, (Table(header, tuple(rows)), Text(note)))
+
+
+def pairing_section(analysis: Analysis) -> Section:
+    """Section 5: how outcomes of the same seed move together."""
+    title = "What pairing by seed saves"
+    compared = [c for c in (analysis.primary, *analysis.secondary) if c is not None]
+    compared = [c for c in compared if c.test == analysis.main_test(c.test.problem)]
+    rows = []
+    for c in compared:
+        if len(c.seeds) < 3 or any(len(set(values)) == 1 for values in c.costs):
+            continue
+        found = pairing(*c.costs)
+        ratio = found.ratio
+        rows.append(
+            (
+                str(c.test),
+                f"{c.name} and {c.reference}",
+                str(len(c.seeds)),
+                estimate(found.correlation, 2, sign=True),
+                number(100 * found.paired_variance**0.5 / c.reference_cost, 3),
+                number(100 * found.unpaired_variance**0.5 / c.reference_cost, 3),
+                f"{number(ratio.value, 2)} ({between(ratio, 2)})",
+            )
+        )
+    if not rows:
+        return Section(title, (Text("No data: it takes three pairs of runs."),))
+    text = (
+        "Runs of one seed see the same instances in the same order. If that moves their outcomes "
+        "together, the difference within a seed varies less than the difference of two seeds. The "
+        "last column is the ratio of the two variances: the share of the seeds that a paired study "
+        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's, the "
+        "ratio's a bootstrap over seeds."
+    )
+    header = (
+        "test", "encoders", "pairs", "correlation (95 % interval)", "sd within pairs (%)",
+        "sd unpaired (%)", "variance ratio (95 % interval)",
+    )  # fmt: skip
+    blocks: list[Block] = [Text(text), Table(header, tuple(rows))]
+    primary = analysis.primary
+    if primary is not None and len(primary.seeds) > 2:
+        names = (primary.name, primary.reference)
+        svg = paired_points(*map(list, primary.costs), primary.seeds, names)
+        caption = (
+            f"Each point is one seed, with its number: cost of {names[0]} over cost of {names[1]}. "
+            "Points along the line would mean that the seed decides; a cloud, that it does not."
+        )
+        blocks.append(Picture("pairing.svg", svg, caption))
+    return Section(title, tuple(blocks))

@@ -1,0 +1,94 @@
+"""The report of the study, a pure function of the two files and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrp.study.account import account
+from vrp.study.analysis import Analysis
+from vrp.study.answer import answer
+from vrp.study.decisions import pairing_section, primary_section, secondary_section
+from vrp.study.document import Picture, Section, to_html, to_markdown
+from vrp.study.plan import Plan
+from vrp.study.records import CurvePoint, Run
+from vrp.study.results import curves_section, results
+from vrp.study.suspects import embedding_section, suspects_section
+
+TITLE = "Is Conv1d (kernel 1) better than Linear, and what does Embedding cost?"
+
+_SECTIONS = (
+    answer,
+    results,
+    primary_section,
+    secondary_section,
+    pairing_section,
+    suspects_section,
+    embedding_section,
+    curves_section,
+    account,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `write_report` writes.
+
+    Attributes:
+        sections: from the answer to the account, numbered.
+    """
+
+    sections: tuple[Section, ...]
+
+    @property
+    def markdown(self) -> str:
+        """With links to the figures' files."""
+        return to_markdown(TITLE, self.sections)
+
+    @property
+    def html(self) -> str:
+        """With the figures inside."""
+        return to_html(TITLE, self.sections)
+
+    @property
+    def figures(self) -> dict[str, bytes]:
+        """SVG by file name."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return {block.name: block.svg for block in blocks if isinstance(block, Picture)}
+
+
+def make_report(runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan) -> Report:
+    """The same report for the same records, to the last byte.
+
+    Raises:
+        ValueError: if runs that belong to one comparison differ in a setting; names two runs, the
+            setting and both values.
+    """
+    analysis = Analysis(runs, curves, plan)
+    sections = [make(analysis) for make in _SECTIONS]
+    return Report(
+        tuple(
+            Section(f"{number}. {section.title}", section.blocks)
+            for number, section in enumerate(sections, 1)
+        )
+    )
+
+
+def write_report(folder: Path, report: Report) -> list[str]:
+    """Write report.md, report.html and the figures.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        OSError: if one cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: svg for name, svg in sorted(report.figures.items())}
+    files["report.md"] = report.markdown.encode()
+    files["report.html"] = report.html.encode()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return list(files)

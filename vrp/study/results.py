@@ -1,0 +1,172 @@
+"""Sections 2 and 8: what the encoders reach, and how they get there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vrp.evaluation.published import PUBLISHED, Entry
+from vrp.problem.datasets import CAPACITY, STANDARD_SETS
+from vrp.study.analysis import Analysis, costs, mean_of, rate
+from vrp.study.comparisons import Test
+from vrp.study.document import Block, Picture, Section, Table, Text
+from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
+from vrp.study.learning import band_by_instances, band_by_seconds, last_quarter
+from vrp.study.records import Run
+from vrp.study.statistics import mean_interval
+from vrp.study.wording import between, count, estimate, name, number, signed, span
+
+_DECODED = {"greedy": "RL greedy", "beam(width=5)": "RL beam 5", "beam(width=10)": "RL beam 10"}
+_ALWAYS = ("optimal (Gurobi)", "LKH3")
+
+
+def results(analysis: Analysis) -> Section:
+    """Section 2: each problem's tests, each with its encoders and the literature."""
+    blocks: list[Block] = []
+    for test in analysis.study.tests:
+        plain = analysis.study.plain(test)
+        if not plain:
+            continue
+        rows = [run for runs in plain.values() for run in runs.values()]
+        is_main = test == analysis.main_test(test.problem)
+        split = "split deliveries" if rows[0].split_delivery else "whole deliveries"
+        blocks.append(
+            Text(
+                f"**{test}**: {span(r.test_instances for r in rows)} instances, {split}, "
+                f"{span(r.instances for r in rows)} training instances per run. Costs are mean "
+                "tour lengths; in brackets the 95 % interval over seeds."
+            )
+        )
+        blocks.append(_encoder_table(plain))
+        known = _published(test, rows[0])
+        if known:
+            blocks.append(_published_table(test, known, rows))
+        if is_main:
+            blocks.append(_cost_figure(test, plain, known))
+    return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
+
+
+def _encoder_table(plain: dict[str, dict[int, Run]]) -> Table:
+    rows = []
+    for encoder, by_seed in plain.items():
+        runs = list(by_seed.values())
+        gap = mean_of(runs, "gap")
+        over = span(r.reference_instances for r in runs if r.reference_instances is not None)
+        rates = [r for r in map(rate, runs) if r is not None]
+        rows.append(
+            (
+                name(encoder),
+                str(len(runs)),
+                estimate(mean_interval(costs(runs)), 4),
+                "-" if gap is None else f"{estimate(gap, 2, unit=' %')}, on {over}",
+                number(mean_of(runs, "seconds").value, 0),
+                number(mean_of(runs, "train_seconds").value, 0),
+                number(mean_interval(rates).value, 0) if rates else "-",
+                span(r.parameters for r in runs if r.parameters is not None),
+            )
+        )
+    header = (
+        "encoder", "seeds", "cost", "gap to reference", "seconds", "of these training",
+        "instances/s in training", "parameters",
+    )  # fmt: skip
+    return Table(header, tuple(rows))
+
+
+def _published(test: Test, run: Run) -> list[Entry]:
+    """What the literature has for this size and kind of delivery, with this decoding."""
+    if CAPACITY.get(run.num_customers) != run.capacity or test.test_set not in STANDARD_SETS:
+        return []
+    decoded = _DECODED.get(test.decode)
+    return [
+        entry
+        for entry in PUBLISHED
+        if (entry.num_customers, entry.split_delivery) == (run.num_customers, run.split_delivery)
+        and (entry.method in _ALWAYS or (decoded is not None and entry.method.startswith(decoded)))
+    ]
+
+
+def _is_ours(test: Test, entry: Entry) -> bool:
+    """Whether it was measured on the very instances."""
+    return entry.instances == "kool" and test.test_set == f"kool{entry.num_customers}"
+
+
+def _published_table(test: Test, entries: Iterable[Entry], rows: list[Run]) -> Table:
+    ours = mean_interval(costs(rows)).value
+    lines = [
+        (
+            entry.method,
+            number(entry.cost, 2),
+            f"{signed(100 * (ours / entry.cost - 1), 1)} %",
+            "these instances" if _is_ours(test, entry) else "other instances",
+            entry.source + (f"; {entry.note}" if entry.note else ""),
+        )
+        for entry in entries
+    ]
+    header = ("published", "cost", "mean of our runs against it", "measured on", "source")
+    return Table(header, tuple(lines))
+
+
+def _cost_figure(test: Test, plain: dict[str, dict[int, Run]], known: Iterable[Entry]) -> Picture:
+    rows = []
+    for encoder, by_seed in plain.items():
+        values = costs(by_seed.values())
+        interval = mean_interval(values)
+        note = f"{number(interval.value, 3)}\n{count(len(values), 'seed')}"
+        rows.append(Dots(encoder, tuple(values), interval, COLOURS[encoder], note))
+    marks = [
+        (entry.cost, f"Nazari et al. (2018), {entry.method}, other instances")
+        for entry in known
+        if entry.instances == "nazari" and entry.method not in _ALWAYS
+    ]
+    svg = dot_rows(rows, "mean tour length (each point is one seed)", marks=marks)
+    caption = (
+        f"{str(test).replace('`', '')}: every seed as a point, below it the mean with its 95 % "
+        "interval over seeds."
+    )
+    return Picture(f"costs-{test.problem}.svg", svg, caption)
+
+
+def curves_section(analysis: Analysis) -> Section:
+    """Section 8: bands over seeds, and whether they are flat at the end."""
+    blocks: list[Block] = []
+    margin = analysis.plan.margin_percent
+    for problem in analysis.study.problems:
+        test, curves = analysis.main_test(problem), analysis.curves(problem)
+        plain = analysis.study.plain(test)
+        found = {name: curves.of(runs.values()) for name, runs in plain.items()}
+        found = {name: row for name, row in found.items() if row}
+        if not found:
+            continue
+        svg = learning_curves(
+            {name: band_by_instances(row) for name, row in found.items()},
+            {name: band_by_seconds(row) for name, row in found.items()},
+            curves.unit,
+        )
+        caption = (
+            f"{problem.upper()}: validation during training, mean over seeds with the mean's 95 % "
+            "interval, by training instances and by minutes in training steps."
+        )
+        blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
+        lines = []
+        for encoder in found:
+            fall = last_quarter(analysis.points, plain[encoder].values())
+            lines.append(
+                (
+                    name(encoder),
+                    problem.upper(),
+                    str(fall.count),
+                    f"{number(fall.value, 2)} % ({between(fall, 2)})",
+                    "yes" if fall.is_bounded and fall.high < margin else "no",
+                )
+            )
+        header = ("encoder", "problem", "seeds", "fall over the last quarter", "flat")
+        blocks.append(Table(header, tuple(lines)))
+    if not blocks:
+        return Section("Learning curves", (Text("No data: no counted run has a curve."),))
+    rule = (
+        "How flatness was judged: by how much the greedy validation cost fell over the last "
+        "quarter of the budget, in percent, with its 95 % interval over seeds. A curve is called "
+        f"flat if the whole interval is below the margin of {margin:g} %. The learning rate falls "
+        "towards zero over the budget, which flattens the end of every curve: flat says that this "
+        "schedule had nothing left to give, not that a longer one would not do better."
+    )
+    return Section("Learning curves", (*blocks, Text(rule)))
