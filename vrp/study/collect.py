@@ -132,7 +132,12 @@ def _describe(run: _Planned) -> Run:
     config, problem = run.config, run.config["problem"]
     status = _json(run.folder / "status.json") or {}
     has_checkpoint = (run.folder / _CHECKPOINT).is_file()
-    checkpoint = _load(run.folder) if has_checkpoint else {}
+    try:
+        checkpoint = _load(run.folder) if has_checkpoint else {}
+    except ValueError:
+        if status.get("state") != "failed":  # else the damage may be what it failed of
+            raise
+        checkpoint = {}
     if checkpoint:  # the budget of the run that was made, not of the sweep's last start
         config = checkpoint["config"]
     progress, versions = checkpoint.get("progress", {}), checkpoint.get("versions", {})
