@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("problem", "policy", "search", "training", "evaluation")
+LAYERS = ("problem", "policy", "search", "training", "evaluation", "study")
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=" ".join)

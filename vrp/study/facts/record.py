@@ -35,7 +35,7 @@ class Budget:
         seeds: repetitions of the one-step experiment.
         steps: training steps of the regression.
         policy_steps: training steps of the pointer policy.
-        twins: copies of the linear network that start one rounding error away.
+        twins: copies of the linear network that start one rounding error away, at least 1.
         seconds: of timing for each layer and shape.
         batch_size: of the timed training step.
         timed_steps: how many of these are timed.
@@ -54,13 +54,13 @@ FULL = Budget(
     seeds=1000,
     steps=10_000,
     policy_steps=1000,
-    twins=3,
+    twins=5,
     seconds=0.5,
     batch_size=512,
     timed_steps=8,
 )
 FAST = Budget(
-    seeds=100,
+    seeds=500,
     steps=1000,
     policy_steps=100,
     twins=2,
