@@ -89,7 +89,7 @@ def gradients(_: Budget, perturbation: float = 0.0) -> Fact:
                 cases.append(apart <= _GRADIENT_LIMIT)
     return Fact(
         name="equal gradients",
-        claim="With the same weights, their gradients are the same, too: for weight, bias and input.",
+        claim="With the same weights, their gradients for weight, bias and input are equal, too.",
         verdict=verdict(*cases),
         figure=f"largest difference, of the largest gradient: {worst[torch.float32]:.1e} in "
         f"float32, {worst[torch.float64]:.1e} in float64",
