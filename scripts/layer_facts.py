@@ -9,13 +9,16 @@ import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    from vrp.study.facts import Fact
 
 _NAME, _VERDICT, _TEXT = 28, 9, 80  # widths of the printed columns
 _VERDICTS = ("true", "false", "depends")
@@ -88,7 +91,7 @@ def run(given: argparse.Namespace) -> None:
         print("next: python scripts/layer_facts.py --output outputs/layer-facts.md")
 
 
-def shown(fact) -> str:
+def shown(fact: Fact) -> str:
     """A row: name, verdict, and beside them the claim, the figure and the reason."""
     lines = [
         *textwrap.wrap(fact.claim, _TEXT),
@@ -108,8 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except OSError as error:
-        print(f"not written: {error}", file=sys.stderr)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
