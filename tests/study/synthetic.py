@@ -86,7 +86,7 @@ def pairs(
     for encoder, effect in effects.items():
         for seed in range(seeds):
             percent = effect + common[seed] + random.normal(0, spread)
-            cost = COST[problem] * (1 + percent / 100)
+            cost = float(COST[problem] * (1 + percent / 100))
             made.append(run(encoder, seed, cost, sweep=sweep, problem=problem))
     return made
 

@@ -375,13 +375,19 @@ def _write(path: Path, record: type, records: Sequence[Run] | Sequence[CurvePoin
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in fields(record)])
-            for each in records:
-                writer.writerow([_text(value) for value in asdict(each).values()])
+            rows = [[field.name for field in fields(record)]]
+            rows += [[_text(value) for value in asdict(each).values()] for each in records]
+            file.writelines(",".join(map(_quoted, row)) + "\n" for row in rows)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _quoted(text: str) -> str:
+    """As csv.writer does, which leaves a lone carriage return bare."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _text(value: object) -> str:
@@ -389,4 +395,4 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(float(value)) if isinstance(value, float) else str(value)  # numpy's too

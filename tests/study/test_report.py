@@ -1,0 +1,340 @@
+"""The report from made-up runs whose truth is known."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+
+import pytest
+from synthetic import COST, PLAN, curves, lost, pairs, run, whole_study
+
+from vrp.study.analysis import Analysis
+from vrp.study.answer import tally, verdict_text
+from vrp.study.comparisons import SETTINGS, Study
+from vrp.study.document import Table
+from vrp.study.report import make_report, write_report
+
+
+def exactly(differences: list[float], sweep: str = "encoders") -> list:
+    """Pairs of conv1d and linear whose costs differ by these percentages of 5.0."""
+    made = []
+    for seed, percent in enumerate(differences):
+        made.append(run("conv1d", seed, 5.0 * (1 + percent / 100), sweep))
+        made.append(run("linear", seed, 5.0, sweep))
+    return made
+
+
+def section(report, title: str):
+    """The one section with this in its title."""
+    (found,) = (s for s in report.sections if title in s.title)
+    return found
+
+
+def words(found) -> str:
+    """All texts of a section, as one."""
+    return "\n".join(str(block) for block in found.blocks)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The runs and curves of a study with everything, and its report."""
+    runs, points = whole_study()
+    return runs, points, make_report(runs, points, PLAN)
+
+
+# Differences in percent, with means and spreads that settle the matter; margin 0.5 %.
+@pytest.mark.parametrize(
+    ("differences", "verdict", "said"),
+    [
+        ([-0.1, 0.1, 0.0, -0.05, 0.05], "equivalent", "**Equivalent.**"),
+        ([0.2, 0.21, 0.19, 0.2, 0.22], "equivalent", "it is smaller than the margin"),
+        ([0.9, 1.1, 1.0, 0.95, 1.05], "different", "The whole interval lies beyond the margin"),
+        ([-0.9, -1.1, -1.0, -0.95], "different", "shorter than Linear's on average"),
+        ([0.4, 0.6, 0.7, 0.3, 0.5], "different", "is not decided."),
+        ([-2.0, 2.0, 1.0, -1.0, 0.5], "undecided", "**Not decided.**"),
+        ([-2.0, 2.0, 1.0, -1.0, 0.5], "undecided", "seeds would show equivalence"),
+        ([0.1], "no data", "only one seed"),
+        ([], "no data", "There is no seed"),
+    ],
+)
+def test_the_answer_follows_the_data(differences, verdict, said):
+    """Each branch: the verdict and the words for it."""
+    runs = exactly(differences) or [lost(run("linear", 0, 5.0), "failed", "out of memory")]
+    analysis = Analysis(runs, [], PLAN)
+    assert analysis.verdict == verdict
+    assert said in verdict_text(analysis)
+    assert said in words(make_report(runs, [], PLAN).sections[0])
+
+
+def test_the_answer_names_what_it_rests_on(whole):
+    """Margin, confidence, seeds, budget and test set stand in the first section."""
+    text = words(whole[2].sections[0])
+    for said in ("0.5 %", "95 %", "9 seeds", "the plan has 10", "400,000", "`kool10`", "0.05"):
+        assert said in text
+
+
+def test_28_of_30_runs_are_counted():
+    """One run failed and one stopped; the count is honest, and both are listed."""
+    runs = pairs({"conv1d": 0, "linear": 0, "embedding": 1})
+    runs[3] = lost(runs[3], "failed", "ValueError: the loss\nis nan")
+    runs[14] = lost(runs[14], "stopped")
+    analysis = Analysis(runs, [], PLAN)
+    assert tally(analysis) == "28 of 30 runs are counted (1 failed and 1 stopped early)."
+    assert analysis.primary.seeds == [0, 1, 2, 5, 6, 7, 8, 9]
+    account = words(make_report(runs, [], PLAN).sections[-1])
+    assert "28 of 30 runs" in account
+    assert "conv1d, seed 3): failed: ValueError: the loss is nan" in account
+    assert "linear, seed 4): stopped after 100,000 of 400,000 instances" in account
+
+
+def test_a_planned_run_without_a_line_is_missing():
+    """Leaving a failed run out of the file does not hide it."""
+    runs = exactly([0.0, 0.1, 0.2])
+    analysis = Analysis(runs, [], replace(PLAN, seeds=(0, 1, 2, 3)))
+    assert tally(analysis) == "6 of 8 runs are counted (2 missing)."
+    account = words(make_report(runs, [], replace(PLAN, seeds=(0, 1, 2, 3))).sections[-1])
+    assert "linear, seed 3: in the plan, but not in the runs file" in account
+
+
+def test_untested_and_stopped_runs_are_never_compared():
+    """Also not a stopped one that was tested."""
+    runs = exactly([0.0, 0.1, 0.2])
+    runs[0] = replace(runs[0], status="stopped", instances=1000)
+    runs[2] = replace(
+        runs[2], checkpoint="", test_set="", decode="", test_instances=None, cost=None, gap=None,
+        reference_instances=None,
+    )  # fmt: skip
+    assert Study(runs, replace(PLAN, seeds=(0, 1, 2))).primary().seeds == [2]
+
+
+def test_the_pilot_is_never_counted():
+    """Its runs change the pilot's lines and nothing else of the results."""
+    runs = exactly([-0.1, 0.1, 0.0])
+    pilot = exactly([5.0, 6.0, 7.5], sweep="pilot-vrp10")
+    without, given = (Analysis(r, [], PLAN) for r in (runs, runs + pilot))
+    assert given.primary == without.primary
+    assert tally(given) == tally(without)
+    report = make_report(runs + pilot, [], PLAN)
+    said = words(section(report, "primary question"))
+    assert "Pilot `pilot-vrp10` (3 pairs" in said
+    assert "1.26 % of the cost, which asks for 56 seeds" in said
+    assert "Pilot, never counted: `pilot-vrp10/vrp10-conv1d-s0`" in words(report.sections[-1])
+
+
+CHANGED = {
+    "num_customers": 11, "capacity": 21, "split_delivery": True, "policy": "attention",
+    "budget": 500_000, "instances": 500_000, "batch_size": 128, "num_rollouts": 1,
+    "learning_rate": 1e-4, "checkpoint": "best", "test_instances": 1000,
+}  # fmt: skip
+
+
+def test_every_setting_is_looked_at():
+    """Those that pick a test apart, all are tried below."""
+    assert {*CHANGED, "problem", "test_set", "decode"} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", CHANGED)
+@pytest.mark.parametrize("where", ["the encoders", "a change", "the pilot"])
+def test_runs_that_differ_in_a_setting_are_not_compared(setting, where):
+    """A ValueError that names both runs, the setting and both values."""
+    runs = exactly([0.0, 0.1, 0.2])
+    sweep = {"the encoders": "encoders", "a change": "suspects", "the pilot": "pilot"}[where]
+    if where == "a change":
+        runs += [run("linear", seed, 5.5, sweep, "reshape") for seed in range(3)]
+    elif where == "the pilot":
+        runs += exactly([0.0, 0.1], sweep)
+    last = runs[-1]
+    runs[-1] = replace(last, **{setting: CHANGED[setting]})
+    with pytest.raises(ValueError, match="cannot be compared") as caught:
+        make_report(runs, [], PLAN)
+    message = str(caught.value)
+    assert f"{sweep}/{last.run}" in message
+    assert f"{setting} is {getattr(last, setting)!r} and {CHANGED[setting]!r}" in message
+    assert message.count("/vrp10-") == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"test_set": "clustered10"}, {"decode": "beam(width=10)"}, {"problem": "vrp10-other"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_tests_are_kept_apart(changed):
+    """A result on another set or problem, or by another search, never meets the primary ones."""
+    runs = exactly([0.0, 0.1, 0.2])
+    others = [replace(r, cost=9.0, run=r.run + "-x", **changed) for r in runs]
+    assert Study(runs + others, PLAN).primary() == Study(runs, PLAN).primary()
+
+
+def test_the_primary_runs_are_those_of_the_plan():
+    """A budget or a number of instances that the plan does not name is an error."""
+    runs = exactly([0.0, 0.1, 0.2])
+    with pytest.raises(ValueError, match=r"budget of run .* is 400000, but the plan says 800000"):
+        make_report(runs, [], replace(PLAN, budget=800_000))
+    short = [replace(r, test_instances=1000) for r in runs]
+    with pytest.raises(ValueError, match=r"test_instances of run .* is 1000, but the plan"):
+        make_report(short, [], PLAN)
+
+
+def test_two_runs_of_one_seed_are_refused():
+    """Which of them counts must not be chosen by chance."""
+    runs = exactly([0.0, 0.1])
+    runs.append(replace(runs[0], run="again"))
+    with pytest.raises(ValueError, match="both of conv1d with seed 0"):
+        make_report(runs, [], PLAN)
+
+
+def test_a_run_is_paired_within_its_sweep():
+    """A change's partner is its own sweep's linear; of the encoders' sweep where it has none."""
+    runs = exactly([0.0, 0.1, 0.2])
+    changed = [run("linear", seed, 5.5, "suspects", "reshape") for seed in range(3)]
+    own = [run("linear", 0, 5.4, "suspects")]
+    study = Study(runs + changed + own, PLAN)
+    found = study.against_linear("linear", "reshape", study.tests[0])
+    assert found.costs[1] == [5.4, 5.0, 5.0]
+    assert study.plain(study.tests[0])["linear"][0].sweep == "encoders"
+
+
+def test_effects_and_ranks_are_those_put_in(whole):
+    """The change with the largest harm and the slowest learning is first; TF32 does nothing."""
+    analysis = Analysis(whole[0], whole[1], PLAN)
+    found = {effect.name: effect for effect in analysis.suspects("vrp10")}
+    assert list(found)[:3] == ["reshape", "strict_mask", "flatten"]
+    assert found["reshape"].comparison.percent.value == pytest.approx(6, abs=0.5)
+    assert found["reshape"].is_slower
+    assert not found["tf32"].is_longer
+    assert not found["tf32"].is_slower
+    assert "`reshape` reproduces longer training with worse results best:" in words(
+        whole[2].sections[0]
+    )
+
+
+def test_no_change_is_blamed_without_reason():
+    """If none makes tours longer, the answer says so."""
+    runs = exactly([0.0, 0.1, 0.2])
+    runs += [run("linear", s, 5.0 + d, "suspects", "tf32") for s, d in enumerate((0.01, -0.01, 0))]
+    assert "none makes tours longer or learning slower" in words(
+        make_report(runs, [], PLAN).sections[0]
+    )
+
+
+def test_slow_learning_is_measured():
+    """A run that comes down 1.5 times as late, to the same end, needs as many more instances."""
+    runs = exactly([0.0] * 4)
+    runs += [run("linear", seed, 5.0, "suspects", "flatten") for seed in range(4)]
+    analysis = Analysis(runs, curves(runs, {"flatten": 1.5}), PLAN)
+    (effect,) = analysis.suspects("vrp10")
+    assert (effect.slowdown.reached, effect.slowdown.count) == (4, 4)
+    assert effect.slowdown.ratio.value == pytest.approx(1.5, rel=0.2)
+
+
+def test_holms_family_is_all_that_is_secondary(whole):
+    """Each secondary comparison once, the primary one never, and no p falls."""
+    analysis = Analysis(whole[0], whole[1], PLAN)
+    family = analysis.family
+    assert len({(c.test, c.name, c.reference) for c in family}) == len(family)
+    assert all(
+        (c.test.test_set, c.test.decode, {c.name, c.reference})
+        != (PLAN.test_set, PLAN.decode, set(PLAN.encoders))
+        for c in family
+    )
+    assert all(analysis.adjusted_difference(c) >= c.p for c in family)
+
+
+def test_embedding_is_judged_by_its_interval():
+    """Longer, shorter, or not shown: each has its words."""
+    for effect, said in ((2.0, "it costs tour length"), (-2.0, "it shortens tours"), (0.0, "nor")):
+        runs = pairs({"conv1d": 0, "linear": 0, "embedding": effect}, 6)
+        assert said in words(make_report(runs, [], PLAN).sections[0])
+
+
+def test_speeds_are_compared_on_equal_threads_only():
+    """Conv1d's made-up steps take 20 s more; with other threads there is no comparison."""
+    runs = exactly([0.0, 0.1, 0.2])
+    analysis = Analysis(runs, [], PLAN)
+    ratio = analysis.speedup(analysis.study.tests[0], "conv1d", "linear")
+    assert ratio.value == pytest.approx(1200 / 1220, abs=0.001)
+    runs[0] = replace(runs[0], threads=2)
+    analysis = Analysis(runs, [], PLAN)
+    assert analysis.speedup(analysis.study.tests[0], "conv1d", "linear") is None
+
+
+def test_published_numbers_stand_beside_ours_and_say_where_they_are_from(whole):
+    """Nazari's greedy result on other instances, LKH3's on ours; none beside a clustered set."""
+    text = whole[2].markdown
+    assert "| RL greedy | 4.84 | " in text
+    assert re.search(r"\| LKH3 \| 6\.14 \| .* \| these instances \| Kool et al", text)
+    clustered = text.split("**VRP10, `clustered10`, greedy**")[1].split("**VRP")[0]
+    assert "Nazari" not in clustered
+
+
+def test_sections_without_data_say_so_in_a_line():
+    """A study whose only run failed."""
+    report = make_report([lost(run("linear", 0, 5.0), "failed", "why")], [], PLAN)
+    assert len(report.sections) == 9
+    for found in report.sections[1:-1]:
+        assert "o data" in words(found), found.title
+        assert not any(isinstance(block, Table) for block in found.blocks)
+    assert not report.figures
+
+
+def test_the_report_is_the_same_to_the_last_byte(whole, tmp_path):
+    """Made again, from lines in another order, and under another's matplotlib settings."""
+    import matplotlib as mpl
+
+    runs, points, report = whole
+    runs = list(runs)
+    with mpl.rc_context({"font.size": 20, "axes.grid": True, "svg.fonttype": "none"}):
+        again = make_report(runs, points, PLAN)
+    assert again == report
+    write_report(tmp_path / "a", report)
+    write_report(tmp_path / "b", again)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert all(
+        (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        for name in names
+    )
+
+
+def test_the_order_of_lines_does_not_change_the_results():
+    """Shuffled lines give the same comparisons."""
+    runs = pairs({"conv1d": 0.1, "linear": 0, "embedding": 1}, 5)
+    shuffled = random.Random(0).sample(runs, len(runs))
+    assert Analysis(shuffled, [], PLAN).primary == Analysis(runs, [], PLAN).primary
+    first, second = (make_report(r, [], PLAN) for r in (runs, shuffled))
+    assert first.sections[:8] == second.sections[:8]
+
+
+def test_the_page_needs_no_other_file(whole):
+    """No address, no script; every figure is inside and small as a file."""
+    report = whole[2]
+    page = report.html
+    assert not re.search(r"https?://(?!www\.w3\.org)", page)
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("<img ") == len(report.figures) == 8
+    for name, svg in report.figures.items():
+        assert len(svg) < 150_000, name
+        assert b"<dc:date>" not in svg
+
+
+def test_what_runs_say_is_shown_and_not_executed():
+    """An error message with a tag, a bar and a star stays text."""
+    runs = [lost(run("linear", 0, 5.0), "failed", "<b>bad</b> | **loud** `x`")]
+    report = make_report(runs, [], PLAN)
+    assert "<b>" not in report.html
+    assert "&lt;b&gt;bad&lt;/b&gt;" in report.html
+
+
+def test_the_figures_are_linked_from_the_markdown(whole, tmp_path):
+    """Every link of report.md is a file that was written."""
+    written = write_report(tmp_path, whole[2])
+    linked = re.findall(r"\]\((\S+?)\)", (tmp_path / "report.md").read_text())
+    assert sorted(linked) == sorted(name for name in written if name.endswith(".svg"))
+
+
+def test_a_study_of_nothing_but_changes_is_reported():
+    """Without plain runs there is nothing to compare with, and no error."""
+    runs = [run("linear", seed, COST["vrp10"], "suspects", "reshape") for seed in range(3)]
+    report = make_report(runs, curves(runs), PLAN)
+    assert "no partner" in words(section(report, "look worse"))
