@@ -84,23 +84,26 @@ class Analysis:
         }
         self._adjusted = self._adjust()
 
-    def curves(self, problem: str) -> Curves:
-        """Of the counted runs of a problem."""
-        return Curves(self.points, [r for r in self.study.tested if r.problem == problem])
+    def slowdown(self, comparison: Comparison | None) -> Slowdown | None:
+        """Of the learning of a comparison's first kind; None without partners or curves."""
+        if comparison is None:
+            return None
+        # Only these two kinds: another one without gaps shall not turn gaps into costs.
+        return Curves(self.points, [*comparison.ours, *comparison.theirs]).slowdown(comparison)
 
     def main_test(self, problem: str) -> Test | None:
         """The one that a problem's variants are judged by."""
         return self.study.primary_test(problem)
 
     def _effects(self, problem: str) -> list[Effect]:
-        test, curves = self.main_test(problem), self.curves(problem)
+        test = self.main_test(problem)
         found = []
         for (encoder, variant), rows in self.study.variants(problem).items():
             comparison = None
             if test is not None:
                 rows = [r for r in rows if (r.test_set, r.decode) == (test.test_set, test.decode)]
                 comparison = self.study.against_linear(encoder, variant, test)
-            slowdown = None if comparison is None else curves.slowdown(comparison)
+            slowdown = self.slowdown(comparison)
             found.append(Effect(encoder, variant, tuple(rows), comparison, slowdown))
         return sorted(found, key=lambda effect: effect.rank)
 
@@ -124,23 +127,23 @@ class Analysis:
         pair = set(self.plan.encoders)
         return [c for c in self.secondary if {c.name, c.reference} == pair and c.p is not None]
 
-    def _adjust(self) -> tuple[dict[int, float], dict[int, float]]:
+    def _adjust(self) -> tuple[dict[Comparison, float], dict[Comparison, float]]:
         family = self.family
         difference = holm([c.p for c in family])
         asked = self.equivalence_family
         equivalence = holm([c.equivalence.p for c in asked])
         return (
-            {id(c): p for c, p in zip(family, difference, strict=True)},
-            {id(c): p for c, p in zip(asked, equivalence, strict=True)},
+            dict(zip(family, difference, strict=True)),
+            dict(zip(asked, equivalence, strict=True)),
         )
 
     def adjusted_difference(self, comparison: Comparison | None) -> float | None:
         """Holm's p of the difference; None without two seeds."""
-        return self._adjusted[0].get(id(comparison))
+        return self._adjusted[0].get(comparison)
 
     def adjusted_equivalence(self, comparison: Comparison) -> float | None:
         """Holm's p of the equivalence; None where it is not asked, or without two seeds."""
-        return self._adjusted[1].get(id(comparison))
+        return self._adjusted[1].get(comparison)
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -183,12 +183,12 @@ def _single_seed(analysis: Analysis) -> str:
     reference = analysis.plan.encoders[1]
     rows = analysis.study.plain(test).get(reference, {}) if test else {}
     if len(rows) < 3:
-        return "How often one run against one other misleads: no data, it takes three seeds."
+        return "One run against one other: no data, it takes three seeds."
     one, two = (one_seed(costs(rows.values()), percent) for percent in (1, 2))
     return (
-        f"One run proves little: two runs of {name(reference)} that differ only in the seed end "
-        f"1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or more in "
-        f"{share(two.share)}; for normally distributed outcomes of the same spread it is "
+        f"One run against one other: two runs of {name(reference)} that differ only in the seed "
+        f"end 1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or more "
+        f"in {share(two.share)}; for normally distributed outcomes of the same spread it is "
         f"{share(one.normal_share)} and {share(two.normal_share)}."
     )
 
@@ -243,10 +243,24 @@ def _embedding(analysis: Analysis) -> str:
     if None not in sizes:
         text += f", with {number(sizes[0].value, 0)} parameters against {number(sizes[1].value, 0)}"
     if percent.low > 0:
-        return text + ": it costs tour length."
-    if percent.high < 0:
-        return text + ": it shortens tours."
-    return text + ": neither a cost nor a gain is shown."
+        text += ": it costs tour length."
+    elif percent.high < 0:
+        text += ": it shortens tours."
+    else:
+        text += ": neither a cost nor a gain is shown."
+    return text + _best_table(analysis, problem)
+
+
+def _best_table(analysis: Analysis, problem: str) -> str:
+    tried = [e for e in analysis.tables(problem) if e.comparison is not None]
+    if not tried:
+        return ""
+    best = min(tried, key=lambda effect: effect.comparison.percent.value)
+    percent = best.comparison.percent
+    return (
+        f" Of {count(len(tried), 'other table')} tried, the best by its mean is "
+        f"`{best.variant}`, {change(percent)} than Linear's ({in_text(percent)})."
+    )
 
 
 def _fastest(analysis: Analysis) -> str:

@@ -56,7 +56,7 @@ def primary_section(analysis: Analysis) -> Section:
             ),
         ),
         _difference_figure(primary),
-        Text(_power(analysis, primary)),
+        Text(_power(analysis, primary) + _unplanned(analysis)),
         Text(_wins(primary)),
     ]
     return Section("The primary question", tuple(blocks))
@@ -91,6 +91,17 @@ def _power(analysis: Analysis, primary: Comparison) -> str:
         f"wanted {plan.power:g}, which takes {wanted} seeds. The standard deviation is itself an "
         "estimate, so this power is one too."
     )
+
+
+def _unplanned(analysis: Analysis) -> str:
+    """That seeds beside the plan's stay out."""
+    plan, study = analysis.plan, analysis.study
+    plain = study.plain(analysis.primary.test)
+    others = {seed for name in plan.encoders for seed in plain[name]} - set(plan.seeds)
+    if not others:
+        return ""
+    named = listed(map(str, sorted(others)))
+    return f" Seeds that the plan does not name stay out of this test: {named}."
 
 
 def _wins(primary: Comparison) -> str:

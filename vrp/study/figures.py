@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib.style
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,7 +18,8 @@ from vrp.study.statistics import Interval
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {"conv1d": "#0072B2", "linear": "#D55E00", "embedding": "#009E73"}
 _DASHES = {"linear": (0, (5, 2))}  # over conv1d's line, which shows through where they agree
-_GREY, _PINK = "#555555", "#CC79A7"
+_GREY = "#555555"
+_OTHERS = ("#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#009E73")
 _SETTINGS = {
     "svg.hashsalt": "vrp-rl",
     "svg.fonttype": "path",
@@ -72,8 +75,9 @@ def dot_rows(
     if margin is not None:
         panel.axvspan(-margin, margin, color="#E8E8E8", zorder=0, linewidth=0)
         panel.text(
-            0, -0.66, f"margin ±{margin:g} %", ha="center", va="bottom", fontsize=8, color=_GREY
-        )
+            0, -0.66, f"margin ±{margin:g} %", ha="center", va="bottom", fontsize=8, color=_GREY,
+            bbox={"facecolor": "#E8E8E8", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
     if zero:
         panel.axvline(0, color=_GREY, linewidth=1, zorder=1)
     for i, row in enumerate(rows):
@@ -160,6 +164,81 @@ def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], 
 
 
 @_DRAWN_ALIKE
+def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> bytes:
+    """Means over seeds by training instances, each named at its end.
+
+    Args:
+        bands: by name; `linear` is drawn as what the others are compared with.
+        unit: of the values.
+        are_ordered: whether the others are steps of one scale, in order; their colours are then.
+    """
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    panel = figure.subplots()
+    values = [value for band in bands.values() for value in band.mean]
+    is_log = min(values) > 0 and max(values) > 3 * min(values)
+    scale = math.log if is_log else float
+    low, high = scale(min(values)), scale(max(values))
+    low, high = low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
+    others = [name for name in bands if name != "linear"]
+    colours = dict(zip(others, _colours(len(others), are_ordered), strict=True))
+    colours["linear"] = COLOURS["linear"]
+    for name, band in bands.items():
+        style = _DASHES["linear"] if name == "linear" else "-"
+        order = 4 if name == "linear" else 3
+        panel.plot(
+            band.x / 1000, band.mean, color=colours[name], linestyle=style, linewidth=1.6,
+            zorder=order,
+        )  # fmt: skip
+    ends = {name: (scale(band.mean[-1]) - low) / (high - low) for name, band in bands.items()}
+    for name, height in labels_apart(ends, 0.055).items():
+        panel.annotate(
+            name, (1, height), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
+            va="center", fontsize=9, color=colours[name], annotation_clip=False,
+        )  # fmt: skip
+    if is_log:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("{x:g}")
+        low, high = math.exp(low), math.exp(high)
+    panel.set_ylim(low, high)
+    panel.margins(x=0)
+    panel.set(xlabel="training instances (thousands)", ylabel=unit)
+    panel.grid(which="both", alpha=0.3)
+    return _to_svg(figure)
+
+
+def _colours(count: int, are_ordered: bool) -> list:
+    if not are_ordered:
+        return [_OTHERS[i % len(_OTHERS)] for i in range(count)]
+    # From pale to dark, without the palest, which white swallows.
+    return [colormaps["viridis_r"](0.3 + 0.7 * i / max(count - 1, 1)) for i in range(count)]
+
+
+def labels_apart(heights: dict[str, float], least: float) -> dict[str, float]:
+    """Heights for labels that do not overlap, in the same order and near their lines' ends.
+
+    Args:
+        heights: of the lines' ends, by name, as fractions of the panel.
+        least: between two labels; the lowest is at least half of it above the panel's bottom.
+    """
+    names = sorted(heights, key=heights.__getitem__)
+    # Without the room that the labels below need, heights only have to rise: neighbours that
+    # fall are pooled at their mean, which moves all of them as little as can be.
+    pools: list[list[float]] = []
+    for i, name in enumerate(names):
+        pools.append([heights[name] - i * least])
+        while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    moved = [max(_mean(pool), least / 2) for pool in pools for _ in pool]
+    return {name: moved[i] + i * least for i, name in enumerate(names)}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+@_DRAWN_ALIKE
 def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, axis: str) -> bytes:
     """Cost over the number of bins, a line per kind of table, linear as a band."""
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
@@ -174,7 +253,7 @@ def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, 
         "linear", (1, reference.value), xycoords=("axes fraction", "data"), xytext=(6, 0),
         textcoords="offset points", va="center", color=COLOURS["linear"], annotation_clip=False,
     )  # fmt: skip
-    colours = (COLOURS["embedding"], COLOURS["conv1d"], _PINK, "#E69F00", "#56B4E9", "#000000")
+    colours = (COLOURS["embedding"], COLOURS["conv1d"], *_OTHERS[1:])
     for i, (name, points) in enumerate(series.items()):
         points = sorted(points)
         # Side by side, so that intervals at the same number of bins can be told apart.

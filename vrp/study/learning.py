@@ -138,20 +138,28 @@ class Curves:
 
 
 def band_by_instances(curves: Sequence[Curve]) -> Band | None:
-    """At the instances where the first curve was validated and all others have got to."""
+    """At the instances where the first curve was validated and all others have got to.
+
+    None unless these are two at least.
+    """
     if not curves:
         return None
     least, most = _shared([curve.instances for curve in curves])
     x = curves[0].instances
     x = x[(x >= least) & (x <= most)]
+    if x.size < 2:
+        return None
     return _band(x, [np.interp(x, curve.instances, curve.values) for curve in curves])
 
 
 def band_by_seconds(curves: Sequence[Curve]) -> Band | None:
-    """At even steps over the seconds that all curves have."""
+    """At even steps over the seconds that all curves have; None if there are none."""
     if not curves:
         return None
-    x = np.linspace(*_shared([curve.train_seconds for curve in curves]), _GRID)
+    least, most = _shared([curve.train_seconds for curve in curves])
+    if least >= most:
+        return None
+    x = np.linspace(least, most, _GRID)
     return _band(x, [np.interp(x, curve.train_seconds, curve.values) for curve in curves])
 
 

@@ -10,7 +10,7 @@ from vrp.study.analysis import Analysis, costs, mean_of, rate
 from vrp.study.comparisons import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
-from vrp.study.learning import band_by_instances, band_by_seconds, last_quarter
+from vrp.study.learning import Curves, band_by_instances, band_by_seconds, last_quarter
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
 from vrp.study.wording import between, count, estimate, name, number, signed, span
@@ -130,22 +130,24 @@ def curves_section(analysis: Analysis) -> Section:
     blocks: list[Block] = []
     margin = analysis.plan.margin_percent
     for problem in analysis.study.problems:
-        test, curves = analysis.main_test(problem), analysis.curves(problem)
-        plain = analysis.study.plain(test)
+        plain = analysis.study.plain(analysis.main_test(problem))
+        runs = [run for by_seed in plain.values() for run in by_seed.values()]
+        curves = Curves(analysis.points, runs)
         found = {name: curves.of(runs.values()) for name, runs in plain.items()}
         found = {name: row for name, row in found.items() if row}
         if not found:
             continue
-        svg = learning_curves(
-            {name: band_by_instances(row) for name, row in found.items()},
-            {name: band_by_seconds(row) for name, row in found.items()},
-            curves.unit,
-        )
-        caption = (
-            f"{problem.upper()}: validation during training, mean over seeds with the mean's 95 % "
-            "interval, by training instances and by minutes in training steps."
-        )
-        blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
+        both = [
+            {name: make(row) for name, row in found.items() if make(row) is not None}
+            for make in (band_by_instances, band_by_seconds)
+        ]
+        if all(both):
+            svg = learning_curves(*both, curves.unit)
+            caption = (
+                f"{problem.upper()}: validation during training, mean over seeds with the mean's "
+                "95 % interval, by training instances and by minutes in training steps."
+            )
+            blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
         lines = []
         for encoder in found:
             fall = last_quarter(analysis.points, plain[encoder].values())

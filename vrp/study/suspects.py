@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.figures import Dots, by_bins, dot_rows
-from vrp.study.learning import Slowdown
+from vrp.study.figures import Dots, by_bins, dot_rows, learning_lines
+from vrp.study.learning import Curves, Slowdown, band_by_instances
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval, one_seed
 from vrp.study.wording import estimate, name, number, p_value, share, span
@@ -81,7 +81,29 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             "plain linear's."
         )
         blocks.append(Picture(f"suspects-{problem}.svg", svg, caption))
-    return blocks
+    return blocks + _lines(
+        analysis, problem, {effect.name: effect.rows for effect in effects}, "changes"
+    )
+
+
+def _lines(
+    analysis: Analysis, problem: str, kinds: Mapping[str, Sequence[Run]], which: str
+) -> list[Block]:
+    """A figure of how each kind of run learns, with plain linear; nothing without curves."""
+    test = analysis.main_test(problem)
+    linear = [] if test is None else analysis.study.plain(test).get("linear", {}).values()
+    groups = {"linear": list(linear), **kinds}
+    curves = Curves(analysis.points, [run for runs in groups.values() for run in runs])
+    bands = {kind: band_by_instances(curves.of(runs)) for kind, runs in groups.items()}
+    bands = {kind: band for kind, band in bands.items() if band is not None}
+    if len(bands) < 2:
+        return []
+    svg = learning_lines(bands, curves.unit, are_ordered=which == "bins")
+    caption = (
+        f"{problem.upper()}: how the {which} change learning; mean over seeds, linear dashed. "
+        "The bands are left out, since they would hide the lines; the tables have the intervals."
+    )
+    return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]
 
 
 def _where(analysis: Analysis, problem: str) -> str:
@@ -179,8 +201,8 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     both = [*effects]
     if "embedding" in plain:
         comparison = analysis.study.against_linear("embedding", "", test)
-        slowdown = analysis.curves(problem).slowdown(comparison) if comparison else None
         found = tuple(plain["embedding"].values())
+        slowdown = analysis.slowdown(comparison)
         both.append(Effect("embedding", "", found, comparison, slowdown))
     for effect in sorted(both, key=lambda e: (_kind(e.variant), _bins(e.variant))):
         bins, kind = _bins(effect.variant), _kind(effect.variant)
@@ -218,7 +240,12 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
             "95 % interval; the line and its band are linear's."
         )
         blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
-    return blocks
+    factorised = {
+        f"{_bins(effect.variant)} bins": effect.rows
+        for effect in sorted(both, key=lambda e: _bins(e.variant))
+        if _kind(effect.variant) == "factorised"
+    }
+    return blocks + _lines(analysis, problem, factorised, "bins")
 
 
 def _bins(variant: str) -> int:
