@@ -187,8 +187,8 @@ def _single_seed(analysis: Analysis) -> str:
     one, two = (one_seed(costs(rows.values()), percent) for percent in (1, 2))
     return (
         f"One run against one other: two runs of {name(reference)} that differ only in the seed "
-        f"end 1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or more "
-        f"in {share(two.share)}; for normally distributed outcomes of the same spread it is "
+        f"end 1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or "
+        f"more in {share(two.share)}; for normally distributed outcomes of the same spread it is "
         f"{share(one.normal_share)} and {share(two.normal_share)}."
     )
 
