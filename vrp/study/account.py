@@ -9,7 +9,7 @@ from vrp.study.answer import tally
 from vrp.study.comparisons import variant_name
 from vrp.study.document import Block, Items, Section, Table, Text
 from vrp.study.records import Run
-from vrp.study.wording import count, number, span
+from vrp.study.wording import count, listed, number, span
 
 
 def account(analysis: Analysis) -> Section:
@@ -91,10 +91,12 @@ def _lost(analysis: Analysis) -> tuple[str, ...]:
         else:
             what += run.status
         items.append(what + (f": {_one_line(run.error)}" if run.error else ""))
-    items += [
-        f"{encoder}, seed {seed}: in the plan, but not in the runs file"
-        for encoder, seed in study.absent
-    ]
+    for encoder in dict.fromkeys(encoder for encoder, _ in study.absent):
+        seeds = [str(seed) for name, seed in study.absent if name == encoder]
+        items.append(
+            f"{encoder}, seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}: in the plan, but not "
+            "in the runs file"
+        )
     return tuple(items)
 
 

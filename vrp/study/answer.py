@@ -103,16 +103,13 @@ def _evidence(analysis: Analysis) -> str:
         run = primary.ours[0]
         which = "all " if run.test_instances == 10_000 and plan.test_set.startswith("kool") else ""
         parts.append(
-            f"Measured with {count(len(primary.seeds), 'seed')} of each encoder"
-            + (
-                ""
-                if len(primary.seeds) == len(plan.seeds)
-                else f" (the plan has {len(plan.seeds)})"
-            )
-            + f", {run.instances:,} training instances per run, {run.decode} decoding of the "
+            f"Measured with {count(len(primary.seeds), 'seed')} of each encoder, "
+            f"{run.instances:,} training instances per run, {run.decode} decoding of the "
             f"{run.checkpoint} checkpoint on {which}{run.test_instances:,} instances of "
             f"`{run.test_set}`."
         )
+        if deviations := analysis.study.deviations(primary):
+            parts.append(f"**Not as planned:** {'; '.join(deviations)}.")
     parts.append(
         f"Confidence is 95 % for intervals; the margin of {plan.margin_percent:g} % of the tour "
         f"length and the level {plan.alpha:g} are the plan's."
@@ -237,8 +234,8 @@ def _embedding(analysis: Analysis) -> str:
     if not found:
         return "What Embedding costs or brings: no data."
     percent = found.percent
-    text = f"Embedding's tours are {change(percent)} than Linear's ({in_text(percent)}, "
-    text += f"{count(len(found.seeds), 'seed')})"
+    seeds = f", {len(found.seeds)} seeds" if len(found.seeds) > 1 else ""
+    text = f"Embedding's tours are {change(percent)} than Linear's ({in_text(percent)}{seeds})"
     sizes = [mean_of(rows, "parameters") for rows in (found.ours, found.theirs)]
     if None not in sizes:
         text += f", with {number(sizes[0].value, 0)} parameters against {number(sizes[1].value, 0)}"

@@ -180,28 +180,30 @@ class Study:
         return {sweep for sweep, names in held.items() if set(self.plan.encoders) <= names}
 
     def primary(self) -> Comparison | None:
-        """Of the plan; None without a pair of runs.
+        """Of the plan's encoders and seeds; None without a pair of runs.
 
         Raises:
-            ValueError: if the runs are not those of the plan.
+            ValueError: if the runs cannot be compared.
         """
         plan = self.plan
         test = Test(plan.problem, plan.test_set, plan.decode)
         found = self.plain(test)
-        ours, theirs = (found.get(name, {}) for name in plan.encoders)
-        planned = set(plan.seeds)
-        ours, theirs = (
-            {seed: run for seed, run in runs.items() if seed in planned} for runs in (ours, theirs)
-        )
+        both = [
+            {seed: run for seed, run in found.get(name, {}).items() if seed in plan.seeds}
+            for name in plan.encoders
+        ]
+        return self._compare(test, *plan.encoders, *both)
+
+    def deviations(self, primary: Comparison) -> list[str]:
+        """In what its runs, which agree among themselves, are not those of the plan."""
+        run, found = primary.ours[0], []
         for column in ("budget", "test_instances", "checkpoint"):
-            wanted = getattr(plan, column)
-            for run in (*ours.values(), *theirs.values()):
-                if wanted is not None and getattr(run, column) != wanted:
-                    raise ValueError(
-                        f"{column} of run {_named(run)} is {getattr(run, column)!r}, but the plan "
-                        f"says {wanted!r}"
-                    )
-        return self._compare(test, *plan.encoders, ours, theirs)
+            planned, value = getattr(self.plan, column), getattr(run, column)
+            if planned is not None and planned != value:
+                found.append(f"`{column}` is {value} and not {planned}")
+        if len(primary.seeds) < len(self.plan.seeds):
+            found.append(f"{len(primary.seeds)} of {len(self.plan.seeds)} seeds have both runs")
+        return found
 
     def secondary(self) -> list[Comparison]:
         """Each pair of encoders in each test, but for the primary comparison.

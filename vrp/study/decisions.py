@@ -158,8 +158,9 @@ def secondary_section(analysis: Analysis) -> Section:
         "after Holm", f"p of equivalence (±{analysis.plan.margin_percent:g} %)", "after Holm",
     )  # fmt: skip
     note = (
-        f"Holm's correction of differences is over all {len(analysis.family)} secondary "
-        "comparisons of this report, those of sections 6 and 7 among them; equivalence is asked of "
+        "Holm's correction of differences is over the "
+        f"{count(len(analysis.family), 'secondary comparison')} of this report with two seeds or "
+        "more, those of sections 6 and 7 among them; equivalence is asked of "
         f"{listed(map(name, analysis.plan.encoders))} only, and corrected over these "
         f"{count(len(analysis.equivalence_family), 'test')}. After correction, a p below "
         f"{analysis.plan.alpha:g} counts. Intervals are not corrected."
