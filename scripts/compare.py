@@ -1,8 +1,13 @@
-"""The report of the encoder study: `python scripts/compare.py RUNS.csv CURVES.csv`."""
+"""The report of the encoder study: `python scripts/compare.py DIR...`, or RUNS.csv CURVES.csv.
+
+From folders of sweeps or runs it writes runs.csv and curves.csv, too; given these two files it
+makes the same report again.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +19,24 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+COMPARED = Path("outputs", "compare")
 PLAN = ROOT / "checkpoints" / "encoder-study" / "plan.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write report.md, report.html and the figures; 2 and one line if the input is bad."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", type=Path, nargs="+", help="runs.csv and curves.csv")
-    parser.add_argument("--output", type=Path, help="folder; beside runs.csv unless given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", type=Path, nargs="+", help="folders, or runs.csv and curves.csv")
+    parser.add_argument(
+        "--output", type=Path, help="folder; outputs/compare, or beside runs.csv, unless given"
+    )
     parser.add_argument("--plan", type=Path, default=PLAN, help="what was decided before")
+    parser.add_argument(
+        "--tests", nargs="+", default=[], metavar="SET", help="test sets of folders: kool10, ..."
+    )
+    parser.add_argument("--limit", type=_count, help="instances of each test set; all unless given")
     options = parser.parse_args(arguments)
     try:
         written = compare(options)
@@ -46,26 +60,44 @@ def compare(options: argparse.Namespace) -> list[Path]:
     from vrp.study.report import make_report, write_report
 
     plan = read_plan(options.plan)
-    runs, curves = gather(options.paths)
+    from_files = len(options.paths) == 2 and all(p.suffix == ".csv" for p in options.paths)
+    if from_files and (options.tests or options.limit):
+        raise ValueError("--tests and --limit go with folders, not with files")
+    folder = options.output or (options.paths[0].parent if from_files else COMPARED)
+    runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
     report = make_report(runs, curves, plan)
-    folder = options.output or options.paths[0].parent
     return [folder / name for name in write_report(folder, report)]
 
 
-def gather(paths: list[Path]) -> tuple[list[Run], list[CurvePoint]]:
-    """The records of the two files.
-
-    Raises:
-        OSError, ValueError: if the input cannot be used.
-    """
+def _read(runs_file: Path, curves_file: Path) -> tuple[list[Run], list[CurvePoint]]:
     from vrp.study.records import read_curves, read_runs
 
-    # Run folders and sweep folders belong here, collected into the same two lists.
-    if len(paths) != 2 or any(path.suffix != ".csv" for path in paths):
-        given = " ".join(str(path) for path in paths)
-        raise ValueError(f"{given}: two files are needed, RUNS.csv CURVES.csv")
-    runs = read_runs(paths[0])
-    return runs, read_curves(paths[1], runs)
+    runs = read_runs(runs_file)
+    return runs, read_curves(curves_file, runs)
+
+
+def _collect(options: argparse.Namespace, folder: Path) -> tuple[list[Run], list[CurvePoint]]:
+    """From folders, with the two files as a by-product."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in scripts/launcher.py
+    from vrp.study.collect import collect
+    from vrp.study.records import write_curves, write_runs
+
+    files = [path for path in options.paths if path.suffix == ".csv"]
+    if files:
+        raise ValueError(
+            f"{files[0]}: give folders, or exactly two files, the runs before the curves"
+        )
+    runs, curves = collect(options.paths, options.tests, options.limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_runs(folder / "runs.csv", runs)
+    write_curves(folder / "curves.csv", curves, runs)
+    return runs, curves
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ SHORT = [
 SHORTER = {
     "train.py resume=": ["threads=1"],
     "train.py experiment=nazari": [o for o in SHORT if not o.startswith("decay")],
+    "train.py +sweep=": [*SHORT, "seed=0"],
     "train.py": SHORT,
+    "scripts/compare.py": ["--limit=8"],
+    "scripts/layer_facts.py": ["--fast", "--only=shapes"],
     "scripts/evaluate.py": ["limit=8", "threads=1"],
     "scripts/benchmark.py": ["batch_size=16", "steps=1", "warmup=1", "compile=off", "threads=1"],
 }
