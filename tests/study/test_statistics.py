@@ -305,6 +305,12 @@ def test_one_seed_of_normal_outcomes():
     assert found.share.low < found.share.value < found.share.high
 
 
+def test_a_copy_of_a_seed_is_no_comparison():
+    """Where all seeds differ by far, no resample shows two that agree."""
+    share = one_seed([1.0, 2.0, 4.0, 8.0], 1).share
+    assert (share.low, share.value, share.high) == (1, 1, 1)
+
+
 def test_equal_outcomes_never_differ():
     """Neither counted nor normal."""
     found = one_seed([5.0, 5.0, 5.0], 1)
