@@ -18,6 +18,7 @@ from vrp.study.comparisons import SETTINGS, Study
 from vrp.study.document import Table
 from vrp.study.figures import labels_apart
 from vrp.study.report import make_report, write_report
+from vrp.study.statistics import holm
 
 
 def exactly(differences: list[float], sweep: str = "encoders") -> list:
@@ -281,7 +282,29 @@ def test_holms_family_is_all_that_is_secondary(whole):
         != (PLAN.test_set, PLAN.decode, set(PLAN.encoders))
         for c in family
     )
-    assert all(analysis.adjusted_difference(c) >= c.p for c in family)
+    expected = holm([c.p for c in family])
+    assert [analysis.adjusted_difference(c) for c in family] == expected
+    asked = analysis.equivalence_family
+    assert {frozenset((c.name, c.reference)) for c in asked} == {frozenset(PLAN.encoders)}
+    expected = holm([c.equivalence.p for c in asked])
+    assert [analysis.adjusted_equivalence(c) for c in asked] == expected
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ([-0.01, 0.01, 0.0, 0.02], "equivalent to within 0.5 % after Holm's correction."),
+        ([2.0, 2.1, 1.9, 2.05], "different after Holm's correction."),
+        ([-2.0, 2.0, 1.0, -1.0], "neither equivalence nor a difference is shown."),
+        ([1.0], "one seed shows nothing."),
+    ],
+)
+def test_other_problems_are_answered_by_the_data_too(differences, said):
+    """Each branch of the sentence about VRP20."""
+    runs = exactly([0.0, 0.1, 0.2])
+    for made in exactly(differences):
+        runs.append(run(made.encoder, made.seed, made.cost, problem="vrp20"))
+    assert f"{said}'" in words(make_report(runs, [], PLAN).sections[0]).replace('"', "'")
 
 
 def test_single_runs_mislead_as_often_as_they_do():
