@@ -56,6 +56,7 @@ def release(options: argparse.Namespace) -> None:
 def draw_curve(metrics: Path, path: Path) -> None:
     """The gap over the instances seen, and over the hours it took."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     with open(metrics, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val_gap"]]
@@ -69,6 +70,7 @@ def draw_curve(metrics: Path, path: Path) -> None:
     for panel in (left, right):
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
         panel.yaxis.set_minor_formatter("{x:g}")
         panel.grid(which="both", alpha=0.3)
     figure.savefig(path, dpi=110)

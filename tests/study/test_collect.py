@@ -81,7 +81,7 @@ def test_every_planned_run_is_there(collected):
     }
     assert all((run.cost is not None) == (run.status == "finished") for run in runs)
     failed = next(run for run in runs if run.status == "failed")
-    assert "last.pt is damaged or no checkpoint" in failed.error
+    assert failed.error.startswith("last.pt is damaged or no checkpoint")  # no machine's path
 
 
 def test_a_run_is_described_by_its_config(collected):
@@ -91,6 +91,7 @@ def test_a_run_is_described_by_its_config(collected):
     assert (run.policy, run.encoder, run.variant, run.seed) == ("pointer", "linear", "", 0)
     assert (run.budget, run.instances, run.batch_size, run.num_rollouts) == (64, 64, 16, 2)
     assert (run.threads, run.precision, run.checkpoint) == (1, "float32", "last")
+    assert run.device in ("cpu", "cuda")
     assert run.seconds > run.train_seconds > 0
 
 

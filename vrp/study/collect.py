@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,7 +158,7 @@ def _describe(run: _Planned) -> Run:
         sweep=run.sweep,
         run=run.name,
         status=state,
-        error=(status.get("error") or "") if state == "failed" else "",
+        error=_error(status, run.folder) if state == "failed" else "",
         problem=_problem_name(problem, capacity),
         num_customers=size,
         capacity=capacity,
@@ -174,7 +175,7 @@ def _describe(run: _Planned) -> Run:
         seconds=progress.get("seconds"),
         train_seconds=progress.get("train_seconds"),
         threads=versions.get("threads"),
-        device=str(config["device"]),
+        device=checkpoint.get("device", ""),
         precision=checkpoint.get("precision", ""),
         torch=versions.get("torch", ""),
         parameters=sum(t.numel() for t in checkpoint["policy"].values()) if checkpoint else None,
@@ -188,6 +189,11 @@ def _describe(run: _Planned) -> Run:
         val_cost=_number(last.get("val_cost")),
         val_gap=_number(last.get("val_gap")),
     )
+
+
+def _error(status: dict, folder: Path) -> str:
+    """What a run failed of, without the place where it was."""
+    return (status.get("error") or "").replace(f"{folder.resolve()}{os.sep}", "")
 
 
 def _encoder_and_variant(config: dict) -> tuple[str, str]:

@@ -326,6 +326,7 @@ class Trainer:
             "policy": self.learner.policy.state_dict(),
             "baseline": self.learner.baseline.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "device": str(self.device),
             "precision": precision(),
             "versions": versions(),
         }
