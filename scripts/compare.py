@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vrp.study.records import CurvePoint, Run
 
+    Records = tuple[list[Run], list[CurvePoint]]
+
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
@@ -35,6 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path, default=PLAN, help="what was decided before")
     parser.add_argument(
         "--tests", nargs="+", default=[], metavar="SET", help="test sets of folders: kool10, ..."
+    )
+    parser.add_argument(
+        "--with",
+        dest="earlier",
+        type=Path,
+        metavar="FOLDER",
+        help="of an earlier report: its runs are taken along, if folders hold nothing newer",
     )
     parser.add_argument("--limit", type=_count, help="instances of each test set; all unless given")
     options = parser.parse_args(arguments)
@@ -61,22 +70,22 @@ def compare(options: argparse.Namespace) -> list[Path]:
 
     plan = read_plan(options.plan)
     from_files = len(options.paths) == 2 and all(p.suffix == ".csv" for p in options.paths)
-    if from_files and (options.tests or options.limit):
-        raise ValueError("--tests and --limit go with folders, not with files")
+    if from_files and (options.tests or options.limit or options.earlier):
+        raise ValueError("--tests, --limit and --with go with folders, not with files")
     folder = options.output or (options.paths[0].parent if from_files else COMPARED)
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
     report = make_report(runs, curves, plan)
     return [folder / name for name in write_report(folder, report)]
 
 
-def _read(runs_file: Path, curves_file: Path) -> tuple[list[Run], list[CurvePoint]]:
+def _read(runs_file: Path, curves_file: Path) -> Records:
     from vrp.study.records import read_curves, read_runs
 
     runs = read_runs(runs_file)
     return runs, read_curves(curves_file, runs)
 
 
-def _collect(options: argparse.Namespace, folder: Path) -> tuple[list[Run], list[CurvePoint]]:
+def _collect(options: argparse.Namespace, folder: Path) -> Records:
     """From folders, with the two files as a by-product."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in scripts/launcher.py
     from vrp.study.collect import collect
@@ -87,11 +96,25 @@ def _collect(options: argparse.Namespace, folder: Path) -> tuple[list[Run], list
         raise ValueError(
             f"{files[0]}: give folders, or exactly two files, the runs before the curves"
         )
-    runs, curves = collect(options.paths, options.tests, options.limit)
+    earlier = options.earlier
+    before = _read(earlier / "runs.csv", earlier / "curves.csv") if earlier else ([], [])
+    runs, curves = merged(before, collect(options.paths, options.tests, options.limit))
     folder.mkdir(parents=True, exist_ok=True)
     write_runs(folder / "runs.csv", runs)
     write_curves(folder / "curves.csv", curves, runs)
     return runs, curves
+
+
+def merged(before: Records, now: Records) -> Records:
+    """Both, and of a run in both what there is now, unless that is nothing."""
+    known = {run.key for run in before[0]}
+    absent = {run.key for run in now[0] if run.status == "missing"} & known
+    renewed = {run.key for run in now[0]} - absent
+    return tuple(
+        [record for record in old if record.key not in renewed]
+        + [record for record in new if record.key not in absent]
+        for old, new in zip(before, now, strict=True)
+    )
 
 
 def _count(text: str) -> int:
