@@ -9,7 +9,7 @@ from synthetic import curve, lost, run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.compare import merged  # noqa: E402
+from scripts.compare import merged
 
 OLD, NEW = run("conv1d", 0, 4.9), run("conv1d", 0, 4.8)
 OTHER = run("linear", 0, 4.85)
