@@ -325,7 +325,7 @@ def test_signal(number, code, make_trainer: Make, capsys: pytest.CaptureFixture)
             os.kill(os.getpid(), number)
 
     before_each_step(trainer, send)
-    assert work(trainer) == code
+    assert work(trainer, in_sweep=False) == code
     assert f"resume={os.path.relpath(trainer.folder)}" in capsys.readouterr().out
     assert last(trainer)["progress"]["step"] == 6
     row = metrics(trainer.folder)[-1]
