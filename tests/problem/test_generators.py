@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrp.problem import ClusteredGenerator, UniformGenerator
+from vrp.problem import BandedGenerator, ClusteredGenerator, UniformGenerator
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -119,3 +119,29 @@ def test_a_bad_cluster_setting_is_named(settings, words):
     """The error gives the setting and its value."""
     with pytest.raises(ValueError, match=words):
         ClusteredGenerator(**({"num_customers": 5, "capacity": 20} | settings))
+
+
+def test_the_band_is_as_rare_as_asked():
+    """A share of the coordinates lies in the band, evenly there and evenly below."""
+    generate = BandedGenerator(50, 50, band=0.2, share=0.05)
+    coordinates = generate(2_000, seeded(0)).coordinates()
+    rare = coordinates > 0.8
+    assert rare.float().mean().item() == pytest.approx(0.05, abs=0.002)
+    assert coordinates[rare].mean().item() == pytest.approx(0.9, abs=0.002)
+    assert coordinates[~rare].mean().item() == pytest.approx(0.4, abs=0.002)
+    assert 0 <= coordinates.min() <= coordinates.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"band": 0.0}, "band is 0.0"),
+        ({"band": 1.0}, "band is 1.0"),
+        ({"share": -0.1}, "share is -0.1"),
+        ({"share": 1.1}, "share is 1.1"),
+    ],
+)
+def test_a_bad_band_is_named(settings, words):
+    """The error gives the setting and its value."""
+    with pytest.raises(ValueError, match=words):
+        BandedGenerator(**({"num_customers": 5, "capacity": 20} | settings))

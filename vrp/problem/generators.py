@@ -125,3 +125,34 @@ class ClusteredGenerator(InstanceGenerator):
         customers = centres.gather(1, member.expand(-1, -1, 2)) + offset
         customers = 1 - (1 - customers.abs()).abs()
         return torch.cat([depot, customers.clamp(0, 1)], 1)
+
+
+@dataclass(frozen=True)
+class BandedGenerator(InstanceGenerator):
+    """Uniform, but for a band along the upper edge of each axis where nodes are rare.
+
+    What a policy learns of coordinates that it seldom sees is measured on uniform instances.
+
+    Args:
+        band: width of the rare band, in (0, 1).
+        share: how many of all coordinates fall into it, in [0, 1].
+
+    The other arguments and the errors are those of `InstanceGenerator`.
+    """
+
+    band: float = 0.25
+    share: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.band < 1:
+            raise ValueError(f"band is {self.band}; it must be above 0 and below 1")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share is {self.share}; it must be from 0 to 1")
+
+    def places(self, num_instances: int, generator: torch.Generator) -> Tensor:
+        """(N, V, 2) coordinates, each in the band with probability `share`."""
+        shape = (num_instances, self.num_customers + 1, 2)
+        within = torch.rand(shape, generator=generator)
+        rare = torch.rand(shape, generator=generator) < self.share
+        return torch.where(rare, 1 - self.band * within, (1 - self.band) * within)

@@ -225,8 +225,9 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
 
 def _problem_name(problem: dict, capacity: int) -> str:
     size = problem["num_customers"]
-    if _class(problem) == "ClusteredGenerator":
-        return f"{_CLUSTERED}{size}"
+    kind = _class(problem).removesuffix("Generator").lower()
+    if kind != "uniform":
+        return f"{kind}{size}"
     return f"vrp{size}" if CAPACITY.get(size) == capacity else f"vrp{size}-capacity{capacity}"
 
 
