@@ -88,12 +88,16 @@ def test_the_script_makes_the_report_of_two_files(tmp_path):
     points = curves(runs)
     write_runs(tmp_path / "runs.csv", runs)
     write_curves(tmp_path / "curves.csv", points, runs)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(vars(PLAN)))
     folder = tmp_path / "made"
-    done = compare(tmp_path / "runs.csv", tmp_path / "curves.csv", "--output", folder)
+    done = compare(
+        tmp_path / "runs.csv", tmp_path / "curves.csv", "--output", folder, "--plan", plan
+    )
     assert done.returncode == 0, done.stderr
     written = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {"report.md", "report.html", "costs-vrp10.svg"} <= set(written)
-    write_report(tmp_path / "again", make_report(runs, points, read_plan(STORED)))
+    write_report(tmp_path / "again", make_report(runs, points, PLAN))
     assert written == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
     assert str(folder / "report.md") in done.stdout
 
