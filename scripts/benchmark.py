@@ -17,16 +17,16 @@ def prepare(job: Job) -> Callable[[], None]:
     """Build the learner that the config names."""
     import torch
 
-    from vrp.training.build import build_baseline, build_generator, build_policy
+    from vrp.training.build import build_generator, build_learner
     from vrp.training.compilation import missing_for_compile
     from vrp.training.device import choose_device
-    from vrp.training.learner import Learner
     from vrp.training.memory import keep_freed_memory
 
     keep_freed_memory()
     config = job.config
     device = choose_device(config["device"], config["threads"])
-    learner = Learner(build_policy(config), build_baseline(config), config["num_rollouts"])
+    generator = build_generator(config)
+    learner = build_learner(config, generator)
     learner.policy.initialise(config["seed"])
     learner.baseline.initialise(config["seed"])
     learner.to(device).train()
@@ -36,7 +36,6 @@ def prepare(job: Job) -> Callable[[], None]:
         print(f"not compiled: {missing}")
     optimizer = torch.optim.Adam(learner.parameters(), config["learning_rate"], fused=True)
     clock = Clock(device.type == "cuda")
-    generator = build_generator(config)
     random = torch.Generator().manual_seed(config["seed"])
 
     def step() -> None:
@@ -54,7 +53,7 @@ def prepare(job: Job) -> Callable[[], None]:
 
     def compile_kernels() -> None:
         if compiled:
-            learner.policy.compile_kernels()
+            learner.compile_kernels()
 
     return lambda: measure(config, step, clock, device, compile_kernels, compiled)
 
@@ -82,8 +81,9 @@ def measure(
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{device}"
     print(
         f"C = {problem['num_customers']}, batch {batch}, K = {config['num_rollouts']}, "
-        f"{config['baseline']['_target_'].rpartition('.')[2]}, glimpses "
-        f"{config['policy']['glimpses']}, {'compiled' if compiled else 'eager'}"
+        f"{config['policy']['_target_'].rpartition('.')[2]}, "
+        f"{config['baseline']['_target_'].rpartition('.')[2]}, "
+        f"{'compiled' if compiled else 'eager'}"
     )
     print(f"on {name}, {versions()['threads']} threads, torch {versions()['torch']}")
     total = sum(clock.seconds.values())

@@ -271,6 +271,10 @@ def _words(options: Iterable[Any]) -> str:
 
 
 def _check_range(key: str, value: Any, limits: Any) -> None:
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_range(f"{key}[{i}]", item, limits)
+        return
     if value is None:
         return
     if "min" in limits and value < limits["min"]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vrp.evaluation.evaluate import Evaluation
 
 
-def prepare(job: Job) -> Callable[[], None]:
+def prepare(job: Job) -> Callable[[], int]:
     """Load and check all that the config names; nothing is solved yet."""
     from vrp.evaluation.evaluate import make_evaluation
     from vrp.training.memory import keep_freed_memory
@@ -26,14 +26,15 @@ def prepare(job: Job) -> Callable[[], None]:
     return partial(work, make_evaluation(job.config))
 
 
-def work(evaluation: "Evaluation") -> None:
-    """Solve, write, and print the result."""
+def work(evaluation: "Evaluation") -> int:
+    """Solve, write, and print the result; the exit code."""
     from vrp.evaluation.printed import report
 
-    solution, seconds = evaluation.run()
+    solution, seconds, code = evaluation.run()
     summary = evaluation.summary(solution, seconds)
     written = evaluation.write(solution, summary)
     print(report(summary, evaluation.config, evaluation.output, written))
+    return code
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         f"| trained | {summary['instances']:,} instances x {config['num_rollouts']} tours, "
         f"{summary['seconds'] / 3600:.2f} hours with everything |",
         f"| selected | step {progress['step']:,}, {progress['instances']:,} instances: lowest "
-        f"greedy cost on {summary['validation']} (first {config['validation']['limit']:,}), "
-        "never on a test set |",
+        f"{config['validation']['decode']} cost on {summary['validation']} "
+        f"(first {config['validation']['limit']:,}), never on a test set |",
         f"| parameters | {summary['parameters']:,} |",
         "| training log | [metrics.csv](metrics.csv) |",
         "",

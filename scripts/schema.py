@@ -24,11 +24,13 @@ class Validation:
         every: instances between two validations.
         limit: instances of the set that are solved.
         set: a standard set's name; `auto` takes the one of the problem's size.
+        decode: how they are solved.
     """
 
     every: int = limits(min=1)
     limit: int = limits(min=1)
     set: str = field()
+    decode: Literal["greedy", "multistart"] = field()
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,14 @@ class TrainConfig:
         compile: `auto` compiles where it pays.
         batch_size: instances per step, over all processes.
         num_rollouts: solutions per instance, K.
-        learning_rate_decay: `linear` falls to zero at `decay_instances`.
-        decay_instances: training instances at which a decaying learning rate is zero.
+        multistart: begin a tour at each customer; `num_rollouts` is then their number.
+        entropy_weight: of the policy's mean entropy per step, in nats, taken from the loss.
+        learning_rate_decay: `linear` falls to zero at `decay_instances`; `steps` is multiplied by
+            `learning_rate_factor` at each of `learning_rate_steps`.
+        learning_rate_steps: parts of `decay_instances`.
+        learning_rate_factor: at each of these steps.
+        decay_instances: training instances that the learning rate's course is made for.
+        weight_decay: of Adam, added to the gradient.
         grad_clip: largest gradient norm; null does not clip.
         grad_clip_kind: one norm for all parameters, or each parameter its own.
         max_instances: instances to train on in all.
@@ -66,9 +74,14 @@ class TrainConfig:
     compile: Literal["auto", "on", "off"] = field()
     batch_size: int = limits(min=1)
     num_rollouts: int = limits(min=1)
+    multistart: bool = field()
+    entropy_weight: float = limits(min=0)
     embedding_dim: int = limits(min=1)
     learning_rate: float = limits(above=0)
-    learning_rate_decay: Literal["linear", "none"] = field()
+    learning_rate_decay: Literal["linear", "steps", "none"] = field()
+    learning_rate_steps: list[float] = field(metadata={"above": 0, "max": 1})
+    learning_rate_factor: float = limits(above=0, max=1)
+    weight_decay: float = limits(min=0)
     decay_instances: int = limits(min=1)
     grad_clip: float | None = limits(above=0)
     grad_clip_kind: Literal["global", "per_variable"] = field()

@@ -31,7 +31,8 @@ def no_pictures(monkeypatch):
 def results(config: dict) -> tuple[dict, np.ndarray, np.ndarray]:
     """Run and read what was written: the summary, the costs, the actions."""
     evaluation = make_evaluation(config)
-    solution, seconds = evaluation.run()
+    solution, seconds, code = evaluation.run()
+    assert code == 0
     evaluation.write(solution, evaluation.summary(solution, seconds))
     summary = json.loads((evaluation.output / "summary.json").read_text())
     with np.load(evaluation.output / "solutions.npz", allow_pickle=False) as stored:

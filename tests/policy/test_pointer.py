@@ -130,7 +130,7 @@ def test_replay_of_recorded_steps(situation, dropout):
     encoding, tape = policy.encode(instances), []
     uniforms = torch.rand(30, n, k, generator=torch.Generator().manual_seed(1))
     choose = sampled_choice(uniforms)
-    actions = rollout(policy, instances, encoding.detach(), k, choose, mask, tape)
+    actions = rollout(policy, instances, encoding.detach(), k, choose, None, mask, tape)
     parameters = list(policy.parameters())
     found = []
     for recorded in (None, tape):

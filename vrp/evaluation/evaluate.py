@@ -19,21 +19,19 @@ from tqdm import tqdm
 
 from vrp.evaluation.fixed import FixedInstances, fixed_instances, outside_training
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
-from vrp.policy import PointerPolicy
 from vrp.policy.initialisation import named_generator
-from vrp.problem import Instances
 from vrp.problem.datasets import STANDARD_SETS, gap_percent
 from vrp.search import Solution
+from vrp.search.base import Search
 from vrp.search.solution import join
 from vrp.training.build import build_search
 from vrp.training.device import choose_device
+from vrp.training.signals import StopSignals
 from vrp.training.tour_figure import can_draw, draw_tours
 from vrp.training.trainer import versions
 
 _MOST_NODES = np.iinfo(np.int16).max  # solutions.npz holds nodes as int16
 _DRAWN = 8  # instances in tours.png
-
-Search = Callable[[PointerPolicy, Instances, torch.Generator], Solution]
 
 
 @dataclass(frozen=True)
@@ -56,44 +54,59 @@ class Evaluation:
     config: dict
     output: Path
 
-    def run(self) -> tuple[Solution, float]:
-        """Solve all instances.
+    def run(self) -> tuple[Solution, float, int]:
+        """Solve all instances, or those of the batches that were begun before an interruption.
 
         Every batch has random numbers of its own, from the seed and the batch's first instance,
-        drawn on the CPU: the same on every device.
+        drawn on the CPU: the same on every device. Of a time limit every batch has what is left,
+        in proportion to its share of the instances that are left.
 
         Returns:
-            The solutions, and the seconds it took.
+            The solutions, the seconds it took, and the exit code: 0, or 130 or 143 after a
+            signal, when the solutions are those of the first instances.
 
         Raises:
             ValueError: if the device's memory does not suffice.
         """
         policy = self.trained.policy.to(self.device)
         instances, size = self.fixed.instances, self.config["batch_size"]
+        limit = self.search.time_limit
         total = 0.0
         parts = []
         started = time.perf_counter()
-        with tqdm(
-            desc=str(self.search),
-            total=len(instances),
-            unit=" instances",
-            leave=False,
-            disable=None,  # no bar where the output is no terminal
-        ) as bar:
+        with (
+            StopSignals() as signals,
+            tqdm(
+                desc=str(self.search),
+                total=len(instances),
+                unit=" instances",
+                leave=False,
+                disable=None,  # no bar where the output is no terminal
+            ) as bar,
+        ):
             for start in range(0, len(instances), size):
                 batch = instances[start : start + size].to(self.device)
                 generator = named_generator(self.config["seed"], f"evaluate/{start}")
+                share = None
+                if limit is not None:
+                    left = max(0.0, started + limit - time.perf_counter())
+                    share = left * len(batch) / (len(instances) - start)
                 try:
-                    parts.append(self.search(policy, batch, generator))
+                    best = self.search(
+                        policy, batch, generator, share, lambda: signals.received is not None
+                    )
                 except torch.OutOfMemoryError as error:
                     raise ValueError(
                         f"the memory of {self.device} is too small for batch_size={size}; "
                         "a lower one gives the same greedy and beam results"
                     ) from error
-                total += float(parts[-1].cost.sum())
+                parts.append(best)
+                total += float(best.cost.sum())
                 bar.set_postfix(cost=f"{total / (start + len(batch)):.4f}", refresh=False)
                 bar.update(len(batch))
-        return join(parts), time.perf_counter() - started
+                if signals.received is not None:
+                    break
+        return join(parts), time.perf_counter() - started, signals.exit_code
 
     def summary(self, solution: Solution, seconds: float) -> dict:
         """What is written to summary.json: plain types only.

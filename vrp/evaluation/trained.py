@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vrp.policy import PointerPolicy
+from vrp.policy.base import Policy
 from vrp.training.build import build_policy
 from vrp.training.checkpoint import load_checkpoint
 
@@ -33,7 +33,7 @@ class Trained:
     name: str
     file: Path
     sha256: str
-    policy: PointerPolicy
+    policy: Policy
     problem: dict
     instances: int | None
 
@@ -88,7 +88,7 @@ def load_trained(name: str, file: Path) -> Trained:
     return Trained(name, file, sha256, policy.eval(), problem, seen)
 
 
-def _load_weights(policy: PointerPolicy, weights: dict[str, Tensor], file: Path) -> None:
+def _load_weights(policy: Policy, weights: dict[str, Tensor], file: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
     held = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in weights.items()}
     wrong = [

@@ -1,5 +1,6 @@
 """What the network believes about the next node."""
 
+from vrp.policy.attention import AttentionPolicy
 from vrp.policy.pointer import PointerPolicy
 
-__all__ = ["PointerPolicy"]
+__all__ = ["AttentionPolicy", "PointerPolicy"]

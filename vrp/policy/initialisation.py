@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vrp.policy.trunk import InstanceNorm
+
 SCHEMES = ("torch", "glorot")
 
 
@@ -86,6 +88,8 @@ def _fill(layer: nn.Module, name: str, parameter: Tensor, scheme: str, generator
             values.zero_()
             if name.startswith("bias_ih"):
                 values[hidden : 2 * hidden] = 1.0  # PyTorch's order: input, forget, cell, output
+    elif isinstance(layer, (InstanceNorm, nn.BatchNorm1d, nn.RMSNorm)):
+        values.fill_(1.0 if name == "weight" else 0.0)
     else:
         raise TypeError(f"no rule to initialise {name} of {type(layer).__name__}")
     parameter.copy_(values)

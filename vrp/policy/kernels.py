@@ -37,13 +37,14 @@ EAGER = Kernels(
 )
 
 
-def compiled_kernels() -> Kernels:
-    """Every loop as one fused pass; a loop that the compiler fails on stays eager."""
+def fuse(function: Callable) -> Callable:
+    """The function as one fused pass for any sizes; as it is if the compiler fails on it."""
     torch._dynamo.config.suppress_errors = True
+    return torch.compile(function, dynamic=True)
 
-    def fuse(function: Callable) -> Callable:
-        return torch.compile(function, dynamic=True)
 
+def compiled_kernels() -> Kernels:
+    """Every loop as one fused pass."""
     return Kernels(
         fuse(additive.factors),
         fuse(additive.scores_fused),

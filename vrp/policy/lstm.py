@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
+    from vrp.policy.base import Tape
     from vrp.policy.kernels import Kernels
 
 _PER_STEP = 6  # tensors of a step on the tape
@@ -86,9 +87,6 @@ def lstm_step_backward(
     for_candidate.copy_(total * into * (1 - candidate * candidate))
     for_out.copy_(for_hidden * squashed * out * (1 - out))
     return total * forget
-
-
-Tape = list[tuple[Tensor, ...]]  # what `lstm_step_saving` returned, a tuple per step
 
 
 def lstm_sequence(

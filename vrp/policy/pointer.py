@@ -10,57 +10,44 @@ With `glimpses=0` the pointer reads h_t in the place of c, as the released code 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from vrp.policy.additive import additive_scores
+from vrp.policy.additive import additive_scores, key_factors
+from vrp.policy.base import Encoding, Policy, Replay, Tape
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
-from vrp.policy.lstm import Tape, lstm_sequence
+from vrp.policy.lstm import lstm_sequence
 from vrp.policy.projection import NodeProjection, Projection
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """What the decoder needs of N instances, computed once.
+class PointerEncoding(Encoding):
+    """As `Encoding`, and the parts of decoder and attention that no step changes.
 
     Attributes:
-        nodes: (N, V, M) embeddings of all nodes, the depot first.
         gates: (N, V, 4H), the share of each node in the LSTM's gates; None under dropout.
-        scale: (N,), factor from goods to network input.
         pointer: keys of the pointer.
         glimpse: keys of the glimpse; None with `glimpses=0`.
         values: what the glimpse sums, projected for the pointer; None with `glimpses=0`.
     """
 
-    nodes: Tensor
     gates: Tensor | None
-    scale: Tensor
     pointer: Projection
     glimpse: Projection | None
     values: Projection | None
 
-    def detach(self) -> Encoding:
-        """The same numbers without their history, for search."""
-        return Encoding(
-            self.nodes.detach(),
-            None if self.gates is None else self.gates.detach(),
-            self.scale,
-            self.pointer.detach(),
-            None if self.glimpse is None else self.glimpse.detach(),
-            None if self.values is None else self.values.detach(),
-        )
-
 
 @dataclass(frozen=True)
-class DecoderState:
+class LstmMemory:
     """The LSTM's memory of K solutions per instance.
 
     Attributes:
@@ -73,33 +60,17 @@ class DecoderState:
     cell: Tensor
     dropout_mask: Tensor | None
 
-    def select(self, index: Tensor) -> DecoderState:
+    def select(self, index: Tensor) -> LstmMemory:
         """The memories at `index`, (N, K) int64 along the second axis."""
 
         def take(tensor: Tensor) -> Tensor:
             return tensor.gather(1, index[..., None].expand(-1, -1, tensor.shape[-1]))
 
         mask = None if self.dropout_mask is None else take(self.dropout_mask)
-        return DecoderState(take(self.hidden), take(self.cell), mask)
+        return LstmMemory(take(self.hidden), take(self.cell), mask)
 
 
-@dataclass(frozen=True)
-class Replay:
-    """Given tours, as the policy sees them.
-
-    Attributes:
-        log_prob: (N, K, T) of each chosen node; 0 where the step was forced or the tour closed.
-        entropy: (N, K, T) of each step's distribution, in nats; 0 at the same places. No
-            gradient.
-        counted: (N, K, T) bool, false at those places.
-    """
-
-    log_prob: Tensor
-    entropy: Tensor
-    counted: Tensor
-
-
-class PointerPolicy(nn.Module):
+class PointerPolicy(Policy):
     """LSTM decoder with additive attention over static and dynamic embeddings.
 
     Args:
@@ -116,6 +87,8 @@ class PointerPolicy(nn.Module):
 
     Source: Nazari et al. (2018), section 3 and figure 2.
     """
+
+    starts_anywhere: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -178,7 +151,7 @@ class PointerPolicy(nn.Module):
         kept = torch.rand(shape, generator=generator) >= self.dropout
         return kept.float().div_(1 - self.dropout)
 
-    def encode(self, instances: Instances) -> Encoding:
+    def encode(self, instances: Instances) -> PointerEncoding:
         """Everything of the instances that no step changes."""
         nodes = self.encoder(instances.coordinates())
         scale = goods_scale(instances, self.scale_demand)
@@ -195,7 +168,7 @@ class PointerPolicy(nn.Module):
             )
 
         drops = self.training and self.dropout > 0
-        return Encoding(
+        return PointerEncoding(
             nodes=nodes,
             gates=None if drops else self._input_gates(nodes),
             scale=scale,
@@ -205,40 +178,29 @@ class PointerPolicy(nn.Module):
         )
 
     def start(
-        self, encoding: Encoding, num_solutions: int, dropout_mask: Tensor | None = None
-    ) -> DecoderState:
+        self, encoding: PointerEncoding, num_solutions: int, dropout_mask: Tensor | None = None
+    ) -> LstmMemory:
         """The empty memory of K = `num_solutions` solutions per instance."""
         n, _, m = encoding.nodes.shape
         zeros = encoding.nodes.new_zeros(n, num_solutions, m)
-        return DecoderState(zeros, zeros, dropout_mask)
+        return LstmMemory(zeros, zeros, dropout_mask)
 
     @torch.no_grad()
     def step(
         self,
-        encoding: Encoding,
-        decoder: DecoderState,
+        encoding: PointerEncoding,
+        memory: LstmMemory,
         state: State,
         legal: Tensor,
         tape: Tape | None = None,
-    ) -> tuple[Tensor, DecoderState]:
-        """Logits of the next node.
-
-        Args:
-            encoding: of N instances, detached.
-            decoder: the memory before this step.
-            state: where the vehicles stand.
-            legal: (N, K, V) bool, true where a node may be chosen.
-            tape: the step's LSTM states are recorded on it, for `log_probs`.
-
-        Returns:
-            (N, K, V) logits, minus infinity where not legal, and the memory after this step.
-        """
+    ) -> tuple[Tensor, LstmMemory]:
+        """Logits of the next node, as `Policy.step`; the tape holds the LSTM's states."""
         n, k = state.position.shape
         size = self.lstm.hidden_size
-        table, rows = self._gate_rows(encoding, state.position, decoder.dropout_mask)
+        table, rows = self._gate_rows(encoding, state.position, memory.dropout_mask)
         gates = table.index_select(0, rows)
-        gates.addmm_(decoder.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
-        before = decoder.cell.reshape(n * k, size)
+        gates.addmm_(memory.hidden.reshape(n * k, size), self.lstm.weight_hh_l0.T)
+        before = memory.cell.reshape(n * k, size)
         if tape is None:
             hidden, cell = self._kernels.lstm_step(gates, before)
         else:
@@ -247,31 +209,18 @@ class PointerPolicy(nn.Module):
         hidden, cell = hidden.view(n, k, size), cell.view(n, k, size)
         remaining = state.remaining if encoding.pointer.per_demand is not None else None
         logits = self._logits(encoding, hidden, state.load, remaining, legal)
-        return logits, DecoderState(hidden, cell, decoder.dropout_mask)
+        return logits, LstmMemory(hidden, cell, memory.dropout_mask)
 
     def log_probs(
         self,
-        encoding: Encoding,
+        encoding: PointerEncoding,
         instances: Instances,
         actions: Tensor,
         forced: int = 0,
         dropout_mask: Tensor | None = None,
         tape: Tape | None = None,
     ) -> Replay:
-        """Log-probabilities of whole tours, all steps at once, with gradient.
-
-        Args:
-            encoding: of N instances, with gradient.
-            instances: the same N instances.
-            actions: (N, K, T) int64, legal tours padded with 0.
-            forced: how many first steps were imposed by the search and count 0.
-            dropout_mask: (N, K, M), the one the tours were made with.
-            tape: recorded while these very tours were made with these very weights; it spares
-                the LSTM's forward pass. Without it that pass is computed anew.
-
-        Returns:
-            The replay.
-        """
+        """Log-probabilities of whole tours, as `Policy.log_probs`."""
         n, k, steps = actions.shape
         seen = trace(instances, actions)
         visited = seen.position.permute(2, 0, 1)  # (T, N, K)
@@ -290,16 +239,25 @@ class PointerPolicy(nn.Module):
         counted = seen.open.clone()
         counted[..., :forced] = False
         chosen = log_probs.gather(-1, actions[..., None])[..., 0]
-        with torch.no_grad():
-            entropy = -(log_probs.exp() * log_probs.masked_fill(~seen.legal, 0.0)).sum(-1)
+        entropy = -(log_probs.exp() * log_probs.masked_fill(~seen.legal, 0.0)).sum(-1)
         return Replay(chosen * counted, entropy * counted, counted)
+
+    def addable(self, encoding: PointerEncoding) -> Tensor:
+        """(N, V, M) zeros that `with_added` takes."""
+        return torch.zeros_like(encoding.pointer.nodes)
+
+    def with_added(self, encoding: PointerEncoding, added: Tensor) -> PointerEncoding:
+        """The encoding whose pointer keys have moved by `added`, with its gradient."""
+        keys = encoding.pointer.nodes + added
+        shared = None if encoding.pointer.shared is None else key_factors(keys)
+        return replace(encoding, pointer=replace(encoding.pointer, nodes=keys, shared=shared))
 
     def _input_gates(self, inputs: Tensor) -> Tensor:
         bias = self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0
         return linear(inputs, self.lstm.weight_ih_l0, bias)
 
     def _gate_rows(
-        self, encoding: Encoding, position: Tensor, dropout_mask: Tensor | None
+        self, encoding: PointerEncoding, position: Tensor, dropout_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """A table (R, 4H) of shares in the gates, and its rows for (..., N, K) positions."""
         table = encoding.nodes if encoding.gates is None else encoding.gates
@@ -315,7 +273,7 @@ class PointerPolicy(nn.Module):
 
     def _logits(
         self,
-        encoding: Encoding,
+        encoding: PointerEncoding,
         hidden: Tensor,
         load: Tensor,
         remaining: Tensor | None,

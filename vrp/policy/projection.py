@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from vrp.policy.additive import KeyFactors, key_factors
+from vrp.policy.record import TensorRecord
 
 
 @dataclass(frozen=True)
-class Projection:
+class Projection(TensorRecord):
     """A projection of all x_i of a batch, in its parts.
 
     Attributes:
@@ -34,15 +35,6 @@ class Projection:
     per_load: Tensor
     per_demand: Tensor | None
     shared: KeyFactors | None
-
-    def detach(self) -> Projection:
-        """The same numbers without their history."""
-        return Projection(
-            self.nodes.detach(),
-            self.per_load.detach(),
-            None if self.per_demand is None else self.per_demand.detach(),
-            self.shared,
-        )
 
 
 class NodeProjection(nn.Module):

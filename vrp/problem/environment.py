@@ -28,6 +28,15 @@ class State:
     load: Tensor
     remaining: Tensor
 
+    def select(self, index: Tensor) -> State:
+        """The solutions at `index`, (N, J) int64 along the second axis."""
+        nodes = self.remaining.shape[-1]
+        return State(
+            position=self.position.gather(1, index),
+            load=self.load.gather(1, index),
+            remaining=self.remaining.gather(1, index[..., None].expand(-1, -1, nodes)),
+        )
+
 
 @dataclass(frozen=True)
 class Trace:

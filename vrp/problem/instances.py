@@ -74,6 +74,18 @@ class Instances:
             capacity=self.capacity[index],
         )
 
+    @classmethod
+    def join(cls, parts: list[Instances]) -> Instances:
+        """Several batches of one size as one; all allow split deliveries or none does."""
+        first = parts[0]
+        return replace(
+            first,
+            depot=torch.cat([part.depot for part in parts]),
+            customers=torch.cat([part.customers for part in parts]),
+            demand=torch.cat([part.demand for part in parts]),
+            capacity=torch.cat([part.capacity for part in parts]),
+        )
+
     def to(self, device: torch.device | str) -> Instances:
         """The same instances on `device`."""
         return replace(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from vrp.policy.pointer import PointerPolicy
-from vrp.problem.environment import State, finished, legal_mask, max_steps, reset, step
+from vrp.policy.base import Policy
+from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
+from vrp.search.base import Search
 from vrp.search.solution import Solution, shortest
 
 
 @dataclass(frozen=True)
-class Beam:
+class Beam(Search):
     """Keeps the `width` likeliest partial tours; answers with the shortest of the last ones.
 
     Width 1 is greedy decoding. A closed tour stays in the beam with the log-probability it has.
@@ -31,50 +32,41 @@ class Beam:
     width: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.width < 1:
             raise ValueError(f"width is {self.width}; it must be at least 1")
 
     def __str__(self) -> str:
         return f"beam(width={self.width})"
 
-    @torch.no_grad()
-    def __call__(
-        self, policy: PointerPolicy, instances: Instances, generator: torch.Generator
-    ) -> Solution:
-        """Solve N instances; `generator` is not used.
+    def solutions(
+        self, policy: Policy, instances: Instances, generator: torch.Generator
+    ) -> Iterator[Solution]:
+        """One piece of work; `generator` is not used.
 
         Raises:
             RuntimeError: if a beam is still open after the steps that no legal tour exceeds.
         """
         encoding = policy.encode(instances).detach()
         state = reset(instances, self.width)
-        decoder = policy.start(encoding, self.width)
+        memory = policy.start(encoding, self.width)
         n, width = len(instances), self.width
         # All beams start as the same empty tour; only the first may have children.
         score = encoding.nodes.new_full((n, width), -torch.inf)
         score[:, 0] = 0.0
         actions = torch.zeros(n, width, 0, dtype=torch.int64, device=instances.device)
         for _ in range(max_steps(instances)):
-            logits, decoder = policy.step(encoding, decoder, state, legal_mask(instances, state))
+            logits, memory = policy.step(encoding, memory, state, legal_mask(instances, state))
             children = (score[..., None] + logits.log_softmax(-1)).flatten(1)  # (N, K V)
             score, index = children.topk(width)
             # Fewer children than beams: the rest repeat the best one and never have children.
             index = torch.where(score.isneginf(), index[:, :1], index)
             parent, action = index // instances.num_nodes, index % instances.num_nodes
-            decoder = decoder.select(parent)
-            state = step(instances, _select(state, parent), action)
+            memory = memory.select(parent)
+            state = step(instances, state.select(parent), action)
             actions = actions.gather(1, parent[..., None].expand_as(actions))
             actions = torch.cat([actions, action[..., None]], -1)
             if finished(state).all():
-                return shortest(instances, actions)
+                yield shortest(instances, actions)
+                return
         raise RuntimeError(f"a beam is not closed after {max_steps(instances)} steps")
-
-
-def _select(state: State, parent: Tensor) -> State:
-    remaining = state.remaining.gather(1, parent[..., None].expand_as(state.remaining))
-    return replace(
-        state,
-        position=state.position.gather(1, parent),
-        load=state.load.gather(1, parent),
-        remaining=remaining,
-    )

@@ -1,22 +1,18 @@
-"""Plays a policy until every tour is closed, and the two searches that do just that."""
+"""Plays a policy until every tour is closed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vrp.policy.lstm import Tape
-from vrp.policy.pointer import Encoding, PointerPolicy
-from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
+from vrp.policy.base import Encoding, Memory, Policy, Tape
+from vrp.problem.environment import State, finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
-from vrp.search.solution import Solution, join, shortest
 
 # Asking whether all tours are closed waits for the device, so it is done every few steps.
 _CHECK_EVERY = 4
-_SAMPLES_AT_ONCE = 16
 
 Select = Callable[[Tensor, int], Tensor]
 
@@ -48,11 +44,12 @@ def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
 
 @torch.no_grad()
 def rollout(
-    policy: PointerPolicy,
+    policy: Policy,
     instances: Instances,
     encoding: Encoding,
     num_solutions: int,
     choose: Select,
+    first: Tensor | None = None,
     dropout_mask: Tensor | None = None,
     tape: Tape | None = None,
 ) -> Tensor:
@@ -64,8 +61,9 @@ def rollout(
         encoding: of the same instances, detached.
         num_solutions: K.
         choose: maps logits (N, K, V) and the step's number to nodes (N, K).
+        first: (N, K) int64, nodes imposed on the first step; -1 leaves it to `choose`.
         dropout_mask: (N, K, M) or None.
-        tape: the LSTM's states are recorded on it, for `PointerPolicy.log_probs`.
+        tape: each step is recorded on it, for `Policy.log_probs`.
 
     Returns:
         (N, K, T) int64 actions, padded with 0; T is the longest tour's number of steps.
@@ -75,16 +73,56 @@ def rollout(
             exceeds.
     """
     state = reset(instances, num_solutions)
-    decoder = policy.start(encoding, num_solutions, dropout_mask)
+    memory = policy.start(encoding, num_solutions, dropout_mask)
+
+    def choose_first(logits: Tensor, t: int) -> Tensor:
+        action = choose(logits, t)
+        return action if t else torch.where(first < 0, action, first)
+
+    select = choose if first is None else choose_first
+    return play_on(policy, instances, encoding, state, memory, select, tape=tape)
+
+
+@torch.no_grad()
+def play_on(
+    policy: Policy,
+    instances: Instances,
+    encoding: Encoding,
+    state: State,
+    memory: Memory,
+    choose: Select,
+    done: int = 0,
+    tape: Tape | None = None,
+) -> Tensor:
+    """What follows a state until every tour is closed.
+
+    Args:
+        policy: gives the logits.
+        instances: N problems.
+        encoding: of the same instances, detached.
+        state: of K solutions each.
+        memory: of the same solutions.
+        choose: as for `rollout`; its steps count from 0 here.
+        done: number of steps that led to the state.
+        tape: as for `rollout`.
+
+    Returns:
+        (N, K, T) int64 actions from here on, padded with 0; T is the longest rest's number of
+        steps.
+
+    Raises:
+        RuntimeError: as `rollout`.
+    """
     most = max_steps(instances)
     actions = []
-    for t in range(most):
+    for t in range(most - done):
         legal = legal_mask(instances, state)
-        logits, decoder = policy.step(encoding, decoder, state, legal, tape)
+        logits, memory = policy.step(encoding, memory, state, legal, tape)
         action = choose(logits, t)
         state = step(instances, state, action)
         actions.append(action)
-        if t > instances.num_customers and t % _CHECK_EVERY == 0 and finished(state).all():
+        steps = done + t
+        if steps > instances.num_customers and t % _CHECK_EVERY == 0 and finished(state).all():
             break
     else:
         if not finished(state).all():
@@ -93,71 +131,3 @@ def rollout(
     # A closed tour waits at the depot: all but one of the last zeros are padding.
     visits = (tours != 0).any(0).any(0).nonzero()
     return tours[..., : int(visits.max()) + 2 if len(visits) else 1]
-
-
-@dataclass(frozen=True)
-class Greedy:
-    """The likeliest node at every step."""
-
-    def __str__(self) -> str:
-        return "greedy"
-
-    @torch.no_grad()
-    def __call__(
-        self, policy: PointerPolicy, instances: Instances, generator: torch.Generator
-    ) -> Solution:
-        """Solve N instances; `generator` is not used."""
-        encoding = policy.encode(instances).detach()
-        return shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The shortest of several sampled tours.
-
-    More samples from an equal generator repeat the fewer and add to them, so the cost never
-    rises with `samples`.
-
-    Args:
-        samples: tours per instance, at least 1.
-        temperature: divides the logits, above 0; below 1 keeps closer to greedy.
-
-    Raises:
-        ValueError: for a value out of range.
-    """
-
-    samples: int
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples is {self.samples}; it must be at least 1")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be above 0")
-
-    def __str__(self) -> str:
-        return f"sampling(samples={self.samples}, temperature={self.temperature:g})"
-
-    @torch.no_grad()
-    def __call__(
-        self, policy: PointerPolicy, instances: Instances, generator: torch.Generator
-    ) -> Solution:
-        """Solve N instances with uniform numbers from `generator`, a CPU generator."""
-        encoding = policy.encode(instances).detach()
-        n, most = len(instances), max_steps(instances)
-        best: Solution | None = None
-        for first in range(0, self.samples, _SAMPLES_AT_ONCE):
-            count = min(_SAMPLES_AT_ONCE, self.samples - first)
-            uniforms = torch.rand(count, most, n, generator=generator).permute(1, 2, 0)
-            choose = sampled_choice(uniforms.to(instances.device), self.temperature)
-            found = shortest(instances, rollout(policy, instances, encoding, count, choose))
-            best = found if best is None else _shorter(best, found)
-        return best
-
-
-def _shorter(first: Solution, second: Solution) -> Solution:
-    """The shorter of two solutions of each instance, the first where they are equal."""
-    both = join([first, second])
-    n = len(first.cost)
-    row = torch.arange(n) + n * (second.cost < first.cost)
-    return Solution(both.actions[row], both.cost[row])

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.initialisation import initialise_layers
-from vrp.policy.pointer import Encoding, PointerPolicy
+from vrp.policy.base import Encoding, Policy
+from vrp.policy.initialisation import initialise_layers, named_generator
+from vrp.problem import InstanceGenerator
 from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
+from vrp.problem.tours import tour_length
+from vrp.search.rollout import greedy_choice, rollout
 
-__all__ = ["CriticBaseline", "ExponentialBaseline", "SharedBaseline"]
+__all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBaseline"]
+
+_BATCH = 1000  # instances solved at once when the rollout baseline is measured
 
 
 class Baseline(nn.Module, ABC):
     """Expected cost of an instance, and a loss for the parameters it may have."""
 
-    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
+    def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
+
+    def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
+        """Told once, before training or resuming, what will be trained on what."""
 
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
         initialise_layers(self, "glorot", seed, "baseline.")
 
+    def compile_kernels(self) -> None:
+        """Told when the policy's inner loops are fused."""
+
+    def after_step(self, policy: Policy, instances: int) -> None:
+        """Told after every training step how many `instances` have been seen in all."""
+
     @abstractmethod
     def forward(
-        self, policy: PointerPolicy, encoding: Encoding, instances: Instances, cost: Tensor
+        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Expected cost (N, K) or (N, 1), without gradient, and the baseline's own loss, ().
 
@@ -60,7 +76,7 @@ class CriticBaseline(Baseline):
         self.hidden = nn.Linear(embedding_dim + 1, embedding_dim)
         self.output = nn.Linear(embedding_dim, 1)
 
-    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
+    def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError if the policy's embeddings are of another size."""
         if policy.encoder.embedding_dim != self.embedding_dim:
             raise ValueError(
@@ -69,7 +85,7 @@ class CriticBaseline(Baseline):
             )
 
     def forward(
-        self, policy: PointerPolicy, encoding: Encoding, instances: Instances, cost: Tensor
+        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Baseline.forward`; the loss is the mean squared error."""
         state = reset(instances, 1)
@@ -101,7 +117,7 @@ class ExponentialBaseline(Baseline):
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def forward(
-        self, policy: PointerPolicy, encoding: Encoding, instances: Instances, cost: Tensor
+        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Baseline.forward`; no loss."""
         mean = cost.mean()
@@ -117,7 +133,7 @@ class SharedBaseline(Baseline):
     Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
 
-    def check(self, policy: PointerPolicy, num_rollouts: int) -> None:
+    def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError below 2 solutions per instance."""
         if num_rollouts < 2:
             raise ValueError(
@@ -126,8 +142,119 @@ class SharedBaseline(Baseline):
             )
 
     def forward(
-        self, policy: PointerPolicy, encoding: Encoding, instances: Instances, cost: Tensor
+        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Baseline.forward`; no loss."""
         others = (cost.sum(1, keepdim=True) - cost) / (cost.shape[1] - 1)
         return others, cost.new_zeros(())
+
+
+class RolloutBaseline(Baseline):
+    """The greedy tour of a copy of the policy from an earlier time.
+
+    After every epoch the policy and its copy solve the same instances greedily. If the policy is
+    better and a one-sided paired t-test says so, it becomes the copy, and the next comparisons
+    use other instances. In the first epochs, while there is nothing to copy, a moving average of
+    the costs stands in. The number of instances is large, so the test takes the normal
+    distribution in the place of Student's.
+
+    Args:
+        epoch_instances: training instances of an epoch (paper: 1,280,000).
+        eval_instances: instances of a comparison, at least 100 (paper: 10,000).
+        significance: of the test, in (0, 1) (paper: 0.05).
+        warmup_epochs: epochs of the moving average (code: 1).
+        decay: of the moving average, in [0, 1) (code: 0.8).
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+
+    Source: Kool et al. (2019), section 4 and algorithm 1; the moving average is in their code.
+    """
+
+    def __init__(
+        self,
+        epoch_instances: int = 1_280_000,
+        eval_instances: int = 10_000,
+        significance: float = 0.05,
+        warmup_epochs: int = 1,
+        decay: float = 0.8,
+    ) -> None:
+        super().__init__()
+        if epoch_instances < 1:
+            raise ValueError(f"epoch_instances is {epoch_instances}; it must be at least 1")
+        if eval_instances < 100:
+            raise ValueError(f"eval_instances is {eval_instances}; it must be at least 100")
+        if not 0 < significance < 1:
+            raise ValueError(f"significance is {significance}; it must be in (0, 1)")
+        if warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs is {warmup_epochs}; it must not be negative")
+        self.epoch_instances = epoch_instances
+        self.eval_instances = eval_instances
+        self.significance = significance
+        self.warmup_epochs = warmup_epochs
+        self.average = ExponentialBaseline(decay)
+        self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("replaced", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("costs", torch.zeros(eval_instances, dtype=torch.float64))
+
+    def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
+        """Take the copy; its weights are set by `initialise`, or by those of a checkpoint."""
+        self.copy = copy.deepcopy(policy).requires_grad_(False)
+        self._generator, self._seed = generator, seed
+
+    def initialise(self, seed: int) -> None:
+        """Let the copy start where the policy starts, and measure it."""
+        self.copy.initialise(seed)
+        self.costs.copy_(self._solve(self.copy))
+
+    def forward(
+        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `Baseline.forward`; no loss."""
+        if self.epochs < self.warmup_epochs:
+            return self.average(policy, encoding, instances, cost)
+        return self._greedy(self.copy, instances).float(), cost.new_zeros(())
+
+    def compile_kernels(self) -> None:
+        """Fuse those of the copy."""
+        self.copy.compile_kernels()
+
+    def after_step(self, policy: Policy, instances: int) -> None:
+        """At the end of an epoch, let the policy replace its copy if it is better."""
+        if instances // self.epoch_instances <= self.epochs:
+            return
+        self.epochs.fill_(instances // self.epoch_instances)
+        challenger = self._solve(policy)
+        if self.is_better(challenger, self.costs):
+            self.copy.load_state_dict(policy.state_dict())
+            self.replaced += 1
+            self.costs.copy_(self._solve(self.copy))
+
+    def is_better(self, challenger: Tensor, incumbent: Tensor) -> bool:
+        """Whether the challenger's costs (n,) are lower and the paired test is significant."""
+        difference = challenger - incumbent
+        if difference.mean() >= 0:
+            return False
+        error = difference.std() / math.sqrt(len(difference))
+        p_value = torch.special.ndtr(difference.mean() / error)
+        return bool(p_value < self.significance)
+
+    def _solve(self, policy: Policy) -> Tensor:
+        """Greedy costs of the present comparison's instances, float64."""
+        name = f"rollout-baseline/{int(self.replaced)}"
+        instances = self._generator(self.eval_instances, named_generator(self._seed, name))
+        device = self.costs.device
+        parts = [
+            self._greedy(policy, instances[start : start + _BATCH].to(device))[:, 0]
+            for start in range(0, self.eval_instances, _BATCH)
+        ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _greedy(self, policy: Policy, instances: Instances) -> Tensor:
+        was_training = policy.training
+        policy.eval()
+        encoding = policy.encode(instances)
+        actions = rollout(policy, instances, encoding, 1, greedy_choice)
+        policy.train(was_training)
+        return tour_length(instances, actions)

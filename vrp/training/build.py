@@ -7,10 +7,13 @@ from types import ModuleType
 from vrp import policy as policies
 from vrp import problem as problems
 from vrp import search as searches
-from vrp.policy import PointerPolicy, encoders, mistakes
+from vrp.policy import encoders, mistakes
+from vrp.policy.base import Policy
 from vrp.problem import InstanceGenerator
+from vrp.search.base import Search
 from vrp.training import baselines
 from vrp.training.baselines import Baseline
+from vrp.training.learner import Learner
 
 
 def build(section: dict, *packages: ModuleType, **parts: object) -> object:
@@ -45,7 +48,7 @@ def build_generator(config: dict) -> InstanceGenerator:
     return build(config["problem"], problems)
 
 
-def build_policy(config: dict) -> PointerPolicy:
+def build_policy(config: dict) -> Policy:
     """The policy with its encoder, its parameters not yet set."""
     encoder = build(config["encoder"], encoders, mistakes)
     return build(config["policy"], policies, encoder=encoder)
@@ -56,6 +59,23 @@ def build_baseline(config: dict) -> Baseline:
     return build(config["baseline"], baselines)
 
 
-def build_search(section: dict) -> searches.Greedy | searches.Sampling | searches.Beam:
+def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
+    """Policy and baseline as they learn together, their parameters not yet set.
+
+    Raises:
+        ValueError: for settings that do not go together.
+    """
+    multistart, rollouts = config["multistart"], config["num_rollouts"]
+    if multistart and rollouts != generator.num_customers:
+        raise ValueError(
+            f"num_rollouts is {rollouts}; multistart=true needs {generator.num_customers}, "
+            "a tour for each customer"
+        )
+    policy, baseline = build_policy(config), build_baseline(config)
+    baseline.begin(policy, generator, config["seed"])
+    return Learner(policy, baseline, rollouts, multistart, config["entropy_weight"])
+
+
+def build_search(section: dict) -> Search:
     """The search that `decode=` names."""
     return build(section, searches)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.lstm import Tape
-from vrp.policy.pointer import PointerPolicy
+from vrp.policy.base import Policy, Tape
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
 from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.starts import each_customer
 from vrp.training.baselines import Baseline
 from vrp.training.reinforce import advantage, reinforce_loss
 
@@ -62,17 +62,34 @@ class Learner(nn.Module):
         policy: learns to act.
         baseline: learns, or knows, what to expect.
         num_rollouts: K solutions per instance.
+        multistart: let each of them begin with another customer (Kwon et al. 2020); K is then
+            the number of customers.
+        entropy_weight: of the mean entropy of a step, in nats, taken from the loss.
 
     Raises:
         ValueError: if the baseline cannot work with that policy or that K.
     """
 
-    def __init__(self, policy: PointerPolicy, baseline: Baseline, num_rollouts: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        baseline: Baseline,
+        num_rollouts: int,
+        multistart: bool = False,
+        entropy_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         baseline.check(policy, num_rollouts)
         self.policy = policy
         self.baseline = baseline
         self.num_rollouts = num_rollouts
+        self.multistart = multistart
+        self.entropy_weight = entropy_weight
+
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
+        self.policy.compile_kernels()
+        self.baseline.compile_kernels()
 
     def draw(self, instances: Instances, generator: torch.Generator) -> Draws:
         """The random numbers for one pass over CPU `instances`, from a CPU generator."""
@@ -100,6 +117,7 @@ class Learner(nn.Module):
             fixed,
             self.num_rollouts,
             sampled_choice(draws.uniforms),
+            each_customer(instances) if self.multistart else None,
             draws.dropout_mask,
             tape,
         )
@@ -109,14 +127,17 @@ class Learner(nn.Module):
         advantages = advantage(cost, expected)
         lap("baseline")
         replay = self.policy.log_probs(
-            encoding, instances, actions, dropout_mask=draws.dropout_mask, tape=tape
+            encoding, instances, actions, int(self.multistart), draws.dropout_mask, tape
         )
-        log_prob = replay.log_prob.sum(-1)
+        loss = reinforce_loss(advantages, replay.log_prob.sum(-1)) + baseline_loss
+        entropy = replay.entropy.sum() / replay.counted.sum().clamp(min=1)
+        if self.entropy_weight:
+            loss = loss - self.entropy_weight * entropy
         learned = Learned(
-            loss=reinforce_loss(advantages, log_prob) + baseline_loss,
+            loss=loss,
             cost=cost,
             advantages=advantages,
-            entropy=replay.entropy.sum() / replay.counted.sum().clamp(min=1),
+            entropy=entropy.detach(),
             baseline_loss=baseline_loss.detach(),
         )
         lap("replay")

@@ -15,11 +15,11 @@ import torch
 
 from vrp.policy.initialisation import named_generator
 from vrp.problem.datasets import STANDARD_SETS
-from vrp.training.build import build_baseline, build_generator, build_policy
+from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
 from vrp.training.device import precision
-from vrp.training.learner import Learned, Learner
+from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
 from vrp.training.signals import StopSignals
 from vrp.training.tour_figure import can_draw, draw_tours
@@ -86,9 +86,10 @@ class Trainer:
         self.device = device
         self.started = started
         self.generator = build_generator(config)
-        self.learner = Learner(build_policy(config), build_baseline(config), config["num_rollouts"])
+        self.learner = build_learner(config, self.generator)
+        chosen = config["validation"]
         self.validation = make_validation(
-            self.generator, config["validation"]["set"], config["validation"]["limit"]
+            self.generator, chosen["set"], chosen["limit"], chosen["decode"]
         )
         self.progress = Progress()
         if resumed is None:
@@ -96,7 +97,9 @@ class Trainer:
             self.learner.baseline.initialise(config["seed"])
         self.learner.to(device)
         parameters = [p for p in self.learner.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters, lr=config["learning_rate"], fused=True)
+        self.optimizer = torch.optim.Adam(
+            parameters, config["learning_rate"], weight_decay=config["weight_decay"], fused=True
+        )
         if resumed is not None:
             self.learner.policy.load_state_dict(resumed["policy"])
             self.learner.baseline.load_state_dict(resumed["baseline"])
@@ -182,9 +185,14 @@ class Trainer:
     def _learning_rate(self) -> float:
         """A function of the instances seen, never of time."""
         rate = self.config["learning_rate"]
-        if self.config["learning_rate_decay"] == "none":
-            return rate
-        return rate * max(0.0, 1 - self.progress.instances / self.config["decay_instances"])
+        done = self.progress.instances / self.config["decay_instances"]
+        decay = self.config["learning_rate_decay"]
+        if decay == "linear":
+            return rate * max(0.0, 1 - done)
+        if decay == "steps":
+            passed = sum(done >= at for at in self.config["learning_rate_steps"])
+            return rate * self.config["learning_rate_factor"] ** passed
+        return rate
 
     def _train_step(self) -> None:
         begun = time.perf_counter()
@@ -215,6 +223,7 @@ class Trainer:
         self.optimizer.step()
         progress.step += 1
         progress.instances += config["batch_size"]
+        self.learner.baseline.after_step(self.learner.policy, progress.instances)
         cost = learned.cost.mean().item()
         progress.cost_sum += cost
         progress.cost_count += 1
@@ -259,7 +268,7 @@ class Trainer:
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
             return False
-        self.learner.policy.compile_kernels()
+        self.learner.compile_kernels()
         return True
 
     def _validate(self) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from vrp.policy import PointerPolicy
+from vrp.policy.base import Policy
 from vrp.policy.initialisation import named_generator
 from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
-from vrp.search import Greedy, Solution
+from vrp.search import Greedy, Multistart, Solution
+from vrp.search.base import Search
 from vrp.search.solution import join
 
 _BATCH = 1000
+_SEARCHES = {"greedy": Greedy(), "multistart": Multistart()}
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,22 @@ class Validation:
         name: of the standard set, or what was generated.
         instances: N problems on the CPU.
         reference_cost: (n,) float64, or None.
+        search: how they are solved; draws no random number.
     """
 
     name: str
     instances: Instances
     reference_cost: np.ndarray | None
+    search: Search
 
-    def __call__(self, policy: PointerPolicy, device: torch.device) -> Solution:
-        """Greedy tours of all instances; draws no random number and leaves the policy as it is."""
+    def __call__(self, policy: Policy, device: torch.device) -> Solution:
+        """Tours of all instances; leaves the policy as it is."""
         was_training = policy.training
         policy.eval()
         parts = [
-            Greedy()(policy, self.instances[start : start + _BATCH].to(device), torch.Generator())
+            self.search(
+                policy, self.instances[start : start + _BATCH].to(device), torch.Generator()
+            )
             for start in range(0, len(self.instances), _BATCH)
         ]
         policy.train(was_training)
@@ -50,7 +56,7 @@ class Validation:
         return percent
 
 
-def make_validation(generator: InstanceGenerator, name: str, limit: int) -> Validation:
+def make_validation(generator: InstanceGenerator, name: str, limit: int, decode: str) -> Validation:
     """The validation set of a run.
 
     Args:
@@ -59,19 +65,20 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int) -> Vali
             one of the paper's, else `limit` instances of the generator itself, the same for
             every seed.
         limit: instances.
+        decode: `greedy` or `multistart`.
 
     Raises:
         ValueError: for an unknown name or a limit out of range.
     """
-    size = generator.num_customers
+    size, search = generator.num_customers, _SEARCHES[decode]
     standard = UniformGenerator(
         size, CAPACITY.get(size, generator.capacity), split_delivery=generator.split_delivery
     )
     if name == "auto":
         if generator != standard or size not in CAPACITY:
             instances = generator(limit, named_generator(0, "validation"))
-            return Validation("generated", instances, None)
+            return Validation("generated", instances, None, search)
         name = f"kool{size}-val"
     instances = replace(standard_set(name, limit), split_delivery=generator.split_delivery)
     known = None if generator.split_delivery else reference(name)
-    return Validation(name, instances, None if known is None else known.cost)
+    return Validation(name, instances, None if known is None else known.cost, search)

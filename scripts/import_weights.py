@@ -1,0 +1,86 @@
+"""Make published weights a checkpoint: `python scripts/import_weights.py FILE NAME -C 20`.
+
+Knows the CVRP networks of Kool et al. (2019) and of POMO (Kwon et al. 2020). Nothing in the file
+is executed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/import_weights.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write OUTPUT/NAME/model.pt, and print how to measure it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="a .pt file of either project")
+    parser.add_argument("name", help="of the checkpoint that is written")
+    parser.add_argument(
+        "-C",
+        "--customers",
+        type=int,
+        required=True,
+        help="it was trained on instances of this size",
+    )
+    parser.add_argument(
+        "--capacity", type=int, help="of the vehicle; that of the papers if left out"
+    )
+    parser.add_argument("--heads", type=int, default=8, help="of a POMO network (default: 8)")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="default: outputs")
+    options = parser.parse_args(arguments)
+    try:
+        folder = write(options)
+    except (OSError, ValueError) as error:
+        print(f"not imported: {error}", file=sys.stderr)
+        return 1
+    print(f"written:       {folder / 'model.pt'}")
+    data = f"kool{options.customers}"
+    print(
+        f"to measure:    python scripts/evaluate.py checkpoint={folder} data={data} decode=augment"
+    )
+    return 0
+
+
+def write(options: argparse.Namespace) -> Path:
+    """Convert and write; the folder.
+
+    Raises:
+        OSError, ValueError: if the file cannot be read or is something else.
+    """
+    from vrp.policy.foreign import convert, read_state_dict
+    from vrp.problem.datasets import CAPACITY
+    from vrp.training.build import build_policy
+    from vrp.training.checkpoint import save_checkpoint
+
+    capacity = options.capacity or CAPACITY.get(options.customers)
+    if capacity is None:
+        raise ValueError(f"the papers have no instances of {options.customers} customers; "
+                         "give --capacity")  # fmt: skip
+    found = convert(read_state_dict(options.file), options.heads)
+    config = {
+        "problem": {
+            "_target_": "vrp.problem.UniformGenerator",
+            "num_customers": options.customers,
+            "capacity": capacity,
+        },
+        "encoder": {
+            "_target_": "vrp.policy.encoders.LinearEncoder",
+            "embedding_dim": found.arguments["embedding_dim"],
+        },
+        "policy": {"_target_": "vrp.policy.AttentionPolicy", **found.arguments},
+    }
+    policy = build_policy(config)
+    policy.load_state_dict(found.weights)
+    folder = options.output / options.name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / "model.pt", {"config": config, "policy": policy.state_dict()})
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

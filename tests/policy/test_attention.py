@@ -1,0 +1,253 @@
+"""The attention policy against the published networks, a step at a time and all steps at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from textbook import SITUATIONS, Play, random_play, textbook_log_prob, uniform
+from torch import Tensor
+
+from vrp.policy import AttentionPolicy
+from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
+from vrp.problem import Instances
+from vrp.problem.environment import legal_mask, reset, step
+from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.starts import each_customer
+
+SIZE, HEADS = 16, 4
+KOOL = {"normalization": "batch", "graph_context": True, "combine_bias": False,
+        "pointer_projection": True}  # fmt: skip
+VARIANTS = {
+    "kool": KOOL,
+    "kool, instance normalisation": KOOL | {"normalization": "instance"},
+    "pomo": {},
+    "pomo, batch normalisation": {"normalization": "batch"},
+}
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+every_situation = pytest.mark.parametrize("situation", SITUATIONS)
+
+
+def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPolicy:
+    """A small policy whose weights are drawn, norms and their statistics too."""
+    arguments = {"num_layers": 2, "num_heads": HEADS, "feed_forward_dim": 24} | VARIANTS[variant]
+    policy = AttentionPolicy(LinearEncoder(SIZE), SIZE, **(arguments | changes))
+    policy.initialise(seed)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if "norm" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=random) / 2)
+            else:
+                parameter.mul_(1.3)
+        for name, value in policy.named_buffers():
+            if name.endswith("running_mean"):
+                value.copy_(torch.randn(value.shape, generator=random))
+            elif name.endswith("running_var"):
+                value.copy_(torch.rand(value.shape, generator=random) + 0.5)
+    return policy.eval()
+
+
+def published_logits(policy: AttentionPolicy, instances: Instances, play: Play) -> Tensor:
+    """What the network that `policy` is should say, float64."""
+    if policy.graph is not None:
+        return kool_logits(kool_state(policy), instances, play, policy.training)
+    return pomo_logits(pomo_state(policy), instances, play, HEADS, policy.training)
+
+
+def textbook_entropy(logits: Tensor, play: Play) -> Tensor:
+    """(N, K, T) entropy of each step's distribution, 0 once the tour is closed."""
+    log_probs = logits.log_softmax(-1)
+    terms = log_probs.exp() * log_probs.masked_fill(~play.legal, 0.0)
+    return torch.where(play.open, -terms.sum(-1), 0.0)
+
+
+def step_through(policy: AttentionPolicy, instances: Instances, play: Play) -> Tensor:
+    """(N, K, T, V) logits, one step after another along given tours."""
+    encoding = policy.encode(instances).detach()
+    k = play.actions.shape[1]
+    state, memory, logits = reset(instances, k), policy.start(encoding, k), []
+    for action in play.actions.unbind(-1):
+        found, memory = policy.step(encoding, memory, state, legal_mask(instances, state))
+        logits.append(found)
+        state = step(instances, state, action)
+    return torch.stack(logits, 2)
+
+
+@every_situation
+@every_variant
+def test_step_is_the_published_network(variant, situation):
+    """One step at a time gives the logits of the papers' equations."""
+    policy, instances = make_policy(variant), SITUATIONS[situation]
+    play = random_play(instances, 3)
+    expected = published_logits(policy, instances, play).float()
+    torch.testing.assert_close(
+        step_through(policy, instances, play), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+@every_situation
+@every_variant
+def test_replay_is_the_published_network(variant, situation):
+    """All steps at once give its log-probabilities and entropies."""
+    policy, instances = make_policy(variant), SITUATIONS[situation]
+    play = random_play(instances, 3)
+    logits = published_logits(policy, instances, play)
+    found = policy.log_probs(policy.encode(instances), instances, play.actions)
+    expected = textbook_log_prob(logits, play).float()
+    torch.testing.assert_close(found.log_prob, expected, rtol=1e-4, atol=1e-4)
+    expected = textbook_entropy(logits, play).float()
+    torch.testing.assert_close(found.entropy, expected, rtol=1e-4, atol=1e-4)
+
+
+@every_variant
+@pytest.mark.parametrize("training", [False, True])
+def test_gradient_is_the_published_networks(variant, training):
+    """Of log-probability and entropy, in every parameter, with the batch's statistics too."""
+    policy = make_policy(variant).train(training)
+    instances = uniform(6, 14, 4)
+    play = random_play(instances, 3)
+    weights = torch.randn(play.actions.shape, generator=torch.Generator().manual_seed(5))
+
+    def loss(log_prob: Tensor, entropy: Tensor) -> Tensor:
+        return (weights * log_prob).sum() + 0.7 * (weights * entropy).sum()
+
+    logits = published_logits(policy, instances, play)
+    expected = loss(textbook_log_prob(logits, play), textbook_entropy(logits, play))
+    replay = policy.log_probs(policy.encode(instances), instances, play.actions)
+    parameters = dict(policy.named_parameters())
+    ours = torch.autograd.grad(loss(replay.log_prob, replay.entropy), parameters.values())
+    theirs = torch.autograd.grad(expected, parameters.values())
+    for name, found, wanted in zip(parameters, ours, theirs, strict=True):
+        scale = wanted.abs().max().clamp(min=1e-3)
+        torch.testing.assert_close(
+            found / scale, wanted / scale, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@every_variant
+def test_forced_steps_count_nothing(variant):
+    """The first customer of a multi-start is no choice of the policy's."""
+    policy, instances = make_policy(variant), uniform(5, 12, 3)
+    encoding, first = policy.encode(instances), each_customer(instances)
+    uniforms = torch.rand(11, 3, 5, generator=torch.Generator().manual_seed(0))
+    choose = sampled_choice(uniforms)
+    actions = rollout(policy, instances, encoding.detach(), 5, choose, first)
+    assert torch.equal(actions[..., 0], first)
+    free = policy.log_probs(encoding, instances, actions)
+    imposed = policy.log_probs(encoding, instances, actions, forced=1)
+    assert (imposed.log_prob[..., 0] == 0).all()
+    assert (imposed.entropy[..., 0] == 0).all()
+    assert torch.equal(imposed.log_prob[..., 1:], free.log_prob[..., 1:])
+
+
+@every_variant
+def test_statistics_move_once_per_encoding(variant):
+    """In training only, and a replay moves nothing."""
+    policy, instances = make_policy(variant), uniform(5, 12, 3)
+    buffers = {name: value.clone() for name, value in policy.named_buffers()}
+    encoding = policy.encode(instances)
+    policy.train().log_probs(encoding, instances, random_play(instances, 2).actions)
+    assert all(torch.equal(value, buffers[name]) for name, value in policy.named_buffers())
+    policy.encode(instances)
+    steps = [value for name, value in policy.named_buffers() if name.endswith("tracked")]
+    assert all(value == 1 for value in steps)
+    assert bool(steps) == (VARIANTS[variant].get("normalization") == "batch")
+
+
+def test_order_of_customers_does_not_matter():
+    """Renumbered customers have the same logits under their new numbers."""
+    policy, instances = make_policy(), uniform(6, 14, 3)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    moved = Instances(
+        instances.depot, instances.customers[:, order], instances.demand[:, order],
+        instances.capacity,
+    )  # fmt: skip
+    logits = [
+        policy.step(policy.encode(x).detach(), None, s := reset(x, 1), legal_mask(x, s))[0]
+        for x in (instances, moved)
+    ]
+    torch.testing.assert_close(logits[1][..., 1:], logits[0][..., 1:][..., order])
+
+
+@pytest.mark.parametrize("scheme", ["torch", "glorot"])
+def test_encoders_share_their_start(scheme):
+    """conv1d and linear from one seed are one function, the trunk's weights equal bit for bit."""
+    instances, policies = uniform(5, 12, 2), []
+    for encoder in (Conv1dEncoder, LinearEncoder, EmbeddingEncoder):
+        policy = AttentionPolicy(encoder(SIZE), SIZE, 2, HEADS, 24, init=scheme)
+        policy.initialise(3)
+        policies.append(policy)
+    conv1d, linear, embedding = policies
+    found, expected = (p.encode(instances).nodes for p in (conv1d, linear))
+    torch.testing.assert_close(found, expected)
+    for name, value in linear.named_parameters():
+        if "encoder" not in name:
+            assert torch.equal(value, conv1d.get_parameter(name))
+            assert torch.equal(value, embedding.get_parameter(name))
+
+
+def test_depot_and_customers_have_encoders_of_their_own():
+    """Of the same kind, with weights drawn apart."""
+    policy = AttentionPolicy(EmbeddingEncoder(SIZE, bins=8), SIZE, 1, HEADS, 8)
+    policy.initialise(0)
+    assert policy.depot_encoder.bins == 8
+    assert not torch.equal(policy.depot_encoder.table.weight, policy.encoder.table.weight)
+
+
+@pytest.mark.parametrize("normalization", ["instance", "batch", "rms"])
+def test_every_normalisation_learns(normalization):
+    """A few steps towards a tour make it likelier."""
+    policy = AttentionPolicy(LinearEncoder(SIZE), SIZE, 2, HEADS, 24, normalization)
+    policy.initialise(0)
+    instances = uniform(5, 12, 8)
+    actions = random_play(instances, 1).actions
+    optimizer = torch.optim.Adam(policy.parameters(), 1e-2)
+    likely = []
+    for _ in range(12):
+        log_prob = policy.log_probs(policy.encode(instances), instances, actions).log_prob
+        likely.append(log_prob.sum().item())
+        optimizer.zero_grad()
+        (-log_prob.sum()).backward()
+        optimizer.step()
+    assert likely[-1] > likely[0] + 5
+
+
+def test_added_keys_are_those_of_the_pointer():
+    """Zeros change nothing; a move of one node's key changes that node's logit alone."""
+    policy, instances = make_policy(tanh_clipping=0.0), uniform(5, 12, 2)
+    encoding = policy.encode(instances).detach()
+    state = reset(instances, 1)
+    legal = legal_mask(instances, state)
+
+    def logits(added: Tensor) -> Tensor:
+        changed = policy.with_added(encoding, added).detach()
+        return policy.step(changed, policy.start(changed, 1), state, legal)[0]
+
+    nothing = policy.addable(encoding)
+    before, _ = policy.step(encoding, policy.start(encoding, 1), state, legal)
+    torch.testing.assert_close(logits(nothing), before)
+    moved = nothing.clone()
+    moved[:, 3] = 1.0
+    changed = (logits(moved) - before).abs() > 1e-6
+    assert changed[..., 3].all()
+    assert not changed[..., [1, 2, 4, 5]].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embedding_dim": 8}, "embedding_dim is 16, the policy's 8"),
+        ({"num_layers": 0}, "num_layers is 0; it must be at least 1"),
+        ({"num_heads": 3}, "num_heads is 3; it must divide embedding_dim, which is 16"),
+        ({"num_heads": 0}, "num_heads is 0"),
+        ({"feed_forward_dim": 0}, "feed_forward_dim is 0"),
+        ({"normalization": "layer"}, "normalization is 'layer'; allowed: instance, batch, rms"),
+        ({"tanh_clipping": -1.0}, "tanh_clipping is -1.0"),
+        ({"init": "zero"}, "init is 'zero'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    """Each is refused with its name, its value and what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        AttentionPolicy(LinearEncoder(SIZE), **({"embedding_dim": SIZE} | arguments))

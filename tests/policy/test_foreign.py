@@ -1,0 +1,116 @@
+"""Published weights, read and renamed."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from test_attention import HEADS, SIZE, make_policy, step_through
+from textbook import random_play, uniform
+
+from vrp.policy import AttentionPolicy
+from vrp.policy.encoders import LinearEncoder
+from vrp.policy.foreign import convert, read_state_dict
+
+LAYOUTS = {
+    "kool": kool_state,
+    "kool, instance normalisation": kool_state,
+    "pomo": pomo_state,
+    "pomo, batch normalisation": pomo_state,
+}
+
+
+class Strange:
+    """A class of another program's."""
+
+    def __init__(self):
+        self.parts = [torch.zeros(3), {"a": 1}]
+
+
+class Bomb:
+    """Runs code where it is unpickled carelessly."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('the file was executed')",))
+
+
+def plain(state: dict) -> dict[str, torch.Tensor]:
+    """As it stands in a file."""
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+@pytest.mark.parametrize("variant", LAYOUTS)
+def test_logits_survive_the_conversion(variant):
+    """A state dict in the published layout, run by the published equations and by us."""
+    state = plain(LAYOUTS[variant](make_policy(variant, seed=7)))
+    found = convert(state, HEADS)
+    policy = AttentionPolicy(LinearEncoder(SIZE), **found.arguments)
+    policy.load_state_dict(found.weights)
+    instances = uniform(6, 14, 3)
+    play = random_play(instances, 2)
+    if found.layout == "kool":
+        expected = kool_logits(state, instances, play, False)
+    else:
+        expected = pomo_logits(state, instances, play, HEADS, False)
+    logits = step_through(policy.eval(), instances, play)
+    torch.testing.assert_close(logits, expected.float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", LAYOUTS)
+def test_the_way_back(variant):
+    """Every weight of ours is one of theirs, bit for bit."""
+    policy = make_policy(variant)
+    found = convert(plain(LAYOUTS[variant](policy)), HEADS).weights
+    assert found.keys() == policy.state_dict().keys()
+    assert all(torch.equal(found[name], value) for name, value in policy.state_dict().items())
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("place", ["model", "model_state_dict", None])
+def test_files_with_foreign_objects(tmp_path, place, legacy):
+    """Whole objects beside the weights become inert; the weights are read all the same."""
+    state = plain(kool_state(make_policy("kool")))
+    content = {place: state, "baseline": {"model": Strange(), "bomb": Bomb()}} if place else state
+    path = tmp_path / "epoch-99.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    found = read_state_dict(path)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_unusable_files(tmp_path):
+    """Each is named, with what is wrong."""
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        read_state_dict(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(ValueError, match=r"text.pt is damaged or no file of PyTorch"):
+        read_state_dict(tmp_path / "text.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="holds no weights"):
+        read_state_dict(tmp_path / "list.pt")
+    torch.save({"model": {"a": 3}}, tmp_path / "numbers.pt")
+    with pytest.raises(ValueError, match="a is no tensor"):
+        read_state_dict(tmp_path / "numbers.pt")
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=r"bomb\.pt"):
+        read_state_dict(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("project_out.weight"), "project_out.weight is missing"),
+        (lambda s: s.update(W_placeholder=torch.zeros(4)), "W_placeholder is not known"),
+        (lambda s: s.update({"project_node_step.weight": torch.zeros(3)}), "not known in the kool"),
+        (lambda s: s.update({"init_embed.weight": torch.zeros(16, 2)}), r"\(16, 2\), not \(M, 3\)"),
+        (lambda s: s.pop("init_embed_depot.weight"), "no weights of a CVRP network"),
+    ],
+)
+def test_other_networks(change, message):
+    """A TSP network, one for split deliveries, an incomplete one."""
+    state = plain(kool_state(make_policy("kool")))
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        convert(state)

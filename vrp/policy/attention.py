@@ -1,0 +1,258 @@
+"""The attention model of Kool et al. (2019), with the changes of POMO (Kwon et al. 2020).
+
+    x_0 = depot_encoder(depot),  x_i = encoder(customer i) + demand_i w         (C + 1 nodes)
+    h   = transformer(x)
+    q   = W_query [h_last; load] (+ W_graph mean_i h_i)
+    g   = W_combine multi_head_attention(q; keys h, values h; legal nodes)
+    logit_i = c tanh(g . pointer_key(h_i) / sqrt(M))
+
+`glimpse` says how the last three lines are computed.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from vrp.policy.base import Encoding, Memory, Policy, Replay, Tape
+from vrp.policy.encoders import Encoder
+from vrp.policy.features import goods_scale
+from vrp.policy.glimpse import EAGER, Tables, compiled_glimpse, glimpse_replay, table_rows
+from vrp.policy.initialisation import check_scheme, initialise_layers
+from vrp.policy.kernels import fuse
+from vrp.policy.trunk import Trunk
+from vrp.problem.environment import State, trace
+from vrp.problem.instances import Instances
+
+
+@dataclass(frozen=True)
+class AttentionEncoding(Encoding):
+    """As `Encoding`, its nodes the trunk's output, and the decoder.
+
+    Attributes:
+        values: (N, H, V, D) of the glimpse's heads, M = H D.
+        pointer_keys: (N, V, M).
+        tables: the decoder.
+    """
+
+    values: Tensor
+    pointer_keys: Tensor
+    tables: Tables
+
+
+@dataclass(frozen=True)
+class NoMemory:
+    """An attention decoder reads all it needs from the vehicle's state."""
+
+    def select(self, index: Tensor) -> NoMemory:
+        """Itself."""
+        return self
+
+
+class AttentionPolicy(Policy):
+    """Transformer trunk, multi-head glimpse, single-head pointer.
+
+    With `encoder=linear`, `normalization=batch`, `graph_context=true`, `combine_bias=false` and
+    `pointer_projection=true` its parameters are those of Kool et al.; with `instance`, false,
+    true and false those of POMO. Where deliveries may be split, it sees the demands at the start;
+    what is left of them it sees through the mask alone.
+
+    Args:
+        encoder: embeds the customers' coordinates; the depot gets a copy with weights of its own.
+        embedding_dim: M (papers: 128); must be the encoder's.
+        num_layers: of the trunk (Kool et al.: 3; POMO: 6).
+        num_heads: of trunk and glimpse (papers: 8); must divide M.
+        feed_forward_dim: of the trunk (papers: 512).
+        normalization: `instance` (POMO), `batch` (Kool et al.), or `rms`.
+        graph_context: add the projected mean of all nodes to the query (Kool et al.).
+        combine_bias: whether the maps behind the heads have a bias (POMO).
+        pointer_projection: project the pointer's keys (Kool et al.); else they are the nodes.
+        tanh_clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it (papers: 10).
+        init: `torch` or `glorot`, for everything but the encoders.
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+
+    Source: Kool et al. (2019), section 3 and appendix C.1; Kwon et al. (2020), section 5.
+    """
+
+    starts_anywhere: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        embedding_dim: int = 128,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        feed_forward_dim: int = 512,
+        normalization: str = "instance",
+        graph_context: bool = False,
+        combine_bias: bool = True,
+        pointer_projection: bool = False,
+        tanh_clipping: float = 10.0,
+        init: str = "torch",
+    ) -> None:
+        super().__init__()
+        if encoder.embedding_dim != embedding_dim:
+            raise ValueError(
+                f"the encoder's embedding_dim is {encoder.embedding_dim}, "
+                f"the policy's {embedding_dim}; they must be equal"
+            )
+        if tanh_clipping < 0:
+            raise ValueError(f"tanh_clipping is {tanh_clipping}; it must not be negative")
+        self.init = check_scheme(init)
+        self.num_heads = num_heads
+        self.tanh_clipping = float(tanh_clipping)
+        self.encoder = encoder
+        self.depot_encoder = copy.deepcopy(encoder)
+        self.demand = nn.Linear(1, embedding_dim, bias=False)
+        self.trunk = Trunk(
+            num_layers, embedding_dim, num_heads, feed_forward_dim, normalization, combine_bias
+        )
+        self.query = nn.Linear(embedding_dim, embedding_dim, bias=False)
+        self.load = nn.Linear(1, embedding_dim, bias=False)
+        self.graph = nn.Linear(embedding_dim, embedding_dim, bias=False) if graph_context else None
+        self.keys_values = nn.Linear(embedding_dim, 2 * embedding_dim, bias=False)
+        self.combine = nn.Linear(embedding_dim, embedding_dim, bias=combine_bias)
+        self.pointer = (
+            nn.Linear(embedding_dim, embedding_dim, bias=False) if pointer_projection else None
+        )
+        self._kernels = EAGER
+
+    def initialise(self, seed: int) -> None:
+        """Set every parameter from `seed` and its name."""
+        self.encoder.initialise(seed, "encoder.")
+        self.depot_encoder.initialise(seed, "depot_encoder.")
+        for name, child in self.named_children():
+            if child is not self.encoder and child is not self.depot_encoder:
+                initialise_layers(child, self.init, seed, f"{name}.")
+
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
+        self._kernels = compiled_glimpse(fuse)
+
+    def dropout_mask(
+        self, num_instances: int, num_solutions: int, generator: torch.Generator
+    ) -> None:
+        """None: this policy has no dropout."""
+        return None
+
+    def encode(self, instances: Instances) -> AttentionEncoding:
+        """Everything of the instances that no step changes."""
+        scale = goods_scale(instances, True)
+        demand = (instances.demand * scale[:, None])[..., None]  # (N, C, 1)
+        customers = torch.addcmul(
+            self.encoder(instances.customers), demand, self.demand.weight[:, 0]
+        )
+        depot = self.depot_encoder(instances.depot[:, None])
+        nodes = self.trunk(torch.cat([depot, customers], 1))
+        keys, values = self._heads(self.keys_values(nodes), 2)
+        query = self.query(nodes)
+        if self.graph is not None:
+            query = query + self.graph(nodes.mean(1, keepdim=True))
+        (query,) = self._heads(query, 1)
+        keys = keys * keys.shape[-1] ** -0.5
+        scores = (query @ keys.transpose(2, 3)).transpose(1, 2)  # (N, V, H, V)
+        per_load = keys @ self.load.weight.view(self.num_heads, -1, 1)  # (N, H, V, 1)
+        pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
+        outputs, bias = self._outputs(values, pointer_keys)
+        return AttentionEncoding(
+            nodes=nodes,
+            scale=scale,
+            values=values,
+            pointer_keys=pointer_keys,
+            tables=Tables(
+                scores=scores.flatten(2),
+                per_load=per_load.flatten(1),
+                outputs=outputs,
+                bias=bias,
+                clipping=self.tanh_clipping,
+            ),
+        )
+
+    def start(
+        self,
+        encoding: AttentionEncoding,
+        num_solutions: int,
+        dropout_mask: Tensor | None = None,
+    ) -> Memory:
+        """No memory."""
+        return NoMemory()
+
+    @torch.no_grad()
+    def step(
+        self,
+        encoding: AttentionEncoding,
+        memory: Memory,
+        state: State,
+        legal: Tensor,
+        tape: Tape | None = None,
+    ) -> tuple[Tensor, Memory]:
+        """Logits of the next node, as `Policy.step`; nothing is recorded on the tape."""
+        tables = encoding.tables
+        weights = self._kernels.weights(
+            table_rows(tables.scores, state.position),
+            state.load * encoding.scale[:, None],
+            tables.per_load,
+            legal,
+        )
+        raw = torch.baddbmm(tables.bias[:, None], weights, tables.outputs)
+        if tables.clipping:
+            raw = tables.clipping * raw.tanh()
+        return raw.masked_fill(~legal, -torch.inf), memory
+
+    def log_probs(
+        self,
+        encoding: AttentionEncoding,
+        instances: Instances,
+        actions: Tensor,
+        forced: int = 0,
+        dropout_mask: Tensor | None = None,
+        tape: Tape | None = None,
+    ) -> Replay:
+        """Log-probabilities of whole tours, as `Policy.log_probs`."""
+        n, k, steps = actions.shape
+        seen = trace(instances, actions)
+        load = seen.load * encoding.scale[:, None, None]
+        chosen, entropy = glimpse_replay(
+            self._kernels,
+            encoding.tables,
+            seen.position.view(n, k * steps),
+            load.view(n, k * steps),
+            seen.legal.view(n, k * steps, -1),
+            actions.reshape(n, k * steps),
+        )
+        counted = seen.open.clone()
+        counted[..., :forced] = False
+        shape = (n, k, steps)
+        return Replay(chosen.view(shape) * counted, entropy.view(shape) * counted, counted)
+
+    def addable(self, encoding: AttentionEncoding) -> Tensor:
+        """(N, V, M) zeros that `with_added` takes."""
+        return torch.zeros_like(encoding.pointer_keys)
+
+    def with_added(self, encoding: AttentionEncoding, added: Tensor) -> AttentionEncoding:
+        """The encoding whose pointer keys have moved by `added`, with its gradient."""
+        keys = encoding.pointer_keys + added
+        outputs, bias = self._outputs(encoding.values, keys)
+        tables = replace(encoding.tables, outputs=outputs, bias=bias)
+        return replace(encoding, pointer_keys=keys, tables=tables)
+
+    def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(N, V, parts M) to `parts` tensors (N, H, V, D)."""
+        n, v, _ = projected.shape
+        return projected.view(n, v, parts, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _outputs(self, values: Tensor, pointer_keys: Tensor) -> tuple[Tensor, Tensor]:
+        """The tables (N, H V, V) and (N, V) behind the softmax of the glimpse."""
+        scaled = pointer_keys * pointer_keys.shape[-1] ** -0.5
+        (folded,) = self._heads(linear(scaled, self.combine.weight.T), 1)
+        outputs = (values @ folded.transpose(2, 3)).flatten(1, 2)
+        if self.combine.bias is None:
+            return outputs, scaled.new_zeros(scaled.shape[:2])
+        return outputs, scaled @ self.combine.bias

@@ -1,0 +1,142 @@
+"""What every policy promises to search and to learning."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from vrp.policy.encoders import Encoder
+from vrp.policy.record import TensorRecord
+from vrp.problem.environment import State
+from vrp.problem.instances import Instances
+
+# What a policy records of each step of a rollout, so that the replay need not compute it again.
+Tape = list[tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Encoding(TensorRecord):
+    """What a decoder needs of N instances, computed once.
+
+    Attributes:
+        nodes: (N, V, M) embeddings of all nodes, the depot first.
+        scale: (N,), factor from goods to network input.
+    """
+
+    nodes: Tensor
+    scale: Tensor
+
+
+class Memory(Protocol):
+    """What a decoder remembers of K solutions per instance from one step to the next."""
+
+    def select(self, index: Tensor) -> Self:
+        """The memories at `index`, (N, J) int64 along the second axis."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Given tours, as the policy sees them.
+
+    Attributes:
+        log_prob: (N, K, T) of each chosen node; 0 where the step was forced or the tour closed.
+        entropy: (N, K, T) of each step's distribution, in nats; 0 at the same places.
+        counted: (N, K, T) bool, false at those places.
+    """
+
+    log_prob: Tensor
+    entropy: Tensor
+    counted: Tensor
+
+
+class Policy(nn.Module, ABC):
+    """A distribution over the next node, in two views: step by step, and of whole tours.
+
+    Attributes:
+        encoder: embeds the customers' coordinates.
+        starts_anywhere: whether the policy is made for tours that begin with any given customer,
+            so that searches start one from each.
+    """
+
+    encoder: Encoder
+    starts_anywhere: ClassVar[bool]
+
+    @abstractmethod
+    def initialise(self, seed: int) -> None:
+        """Set every parameter from `seed` and its name."""
+
+    @abstractmethod
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
+
+    @abstractmethod
+    def dropout_mask(
+        self, num_instances: int, num_solutions: int, generator: torch.Generator
+    ) -> Tensor | None:
+        """(N, K, M) of 0 and 1 / (1 - dropout), on the CPU; None without dropout."""
+
+    @abstractmethod
+    def encode(self, instances: Instances) -> Encoding:
+        """Everything of the instances that no step changes."""
+
+    @abstractmethod
+    def start(
+        self, encoding: Encoding, num_solutions: int, dropout_mask: Tensor | None = None
+    ) -> Memory:
+        """The empty memory of K = `num_solutions` solutions per instance."""
+
+    @abstractmethod
+    def step(
+        self,
+        encoding: Encoding,
+        memory: Memory,
+        state: State,
+        legal: Tensor,
+        tape: Tape | None = None,
+    ) -> tuple[Tensor, Memory]:
+        """Logits of the next node, without gradient.
+
+        Args:
+            encoding: of N instances, detached.
+            memory: before this step.
+            state: where the vehicles stand.
+            legal: (N, K, V) bool, true where a node may be chosen.
+            tape: records the step for `log_probs`.
+
+        Returns:
+            (N, K, V) logits, minus infinity where not legal, and the memory after this step.
+        """
+
+    @abstractmethod
+    def log_probs(
+        self,
+        encoding: Encoding,
+        instances: Instances,
+        actions: Tensor,
+        forced: int = 0,
+        dropout_mask: Tensor | None = None,
+        tape: Tape | None = None,
+    ) -> Replay:
+        """Log-probabilities of whole tours, all steps at once, with gradient.
+
+        Args:
+            encoding: of N instances, with gradient.
+            instances: the same N instances.
+            actions: (N, K, T) int64, legal tours padded with 0.
+            forced: how many first steps were imposed by the search and count 0.
+            dropout_mask: (N, K, M), the one the tours were made with.
+            tape: recorded while these very tours were made with these very weights; it spares
+                what the policy finds there. Without it that is computed anew.
+        """
+
+    @abstractmethod
+    def addable(self, encoding: Encoding) -> Tensor:
+        """(N, V, M) zeros that `with_added` takes; for searches that learn per instance."""
+
+    @abstractmethod
+    def with_added(self, encoding: Encoding, added: Tensor) -> Encoding:
+        """The encoding whose pointer keys have moved by `added`, (N, V, M), with its gradient."""

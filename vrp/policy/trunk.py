@@ -1,0 +1,120 @@
+"""The transformer that lets each node see all others, once per instance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+NORMALIZATIONS = ("instance", "batch", "rms")
+
+
+class InstanceNorm(nn.Module):
+    """Zero mean and unit variance of each unit over the nodes of an instance, then an affine map.
+
+    Source: Ulyanov et al. (2016); POMO (Kwon et al. 2020) uses it in the place of batch
+    normalisation.
+    """
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(embedding_dim))
+        self.bias = nn.Parameter(torch.zeros(embedding_dim))
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """(N, V, M) to the same."""
+        variance, mean = torch.var_mean(nodes, 1, correction=0, keepdim=True)
+        return torch.addcmul(self.bias, (nodes - mean) * (variance + 1e-5).rsqrt(), self.weight)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """The same over all nodes of all instances of a batch (Kool et al. 2019).
+
+    Statistics move once per training step: only `Policy.encode` runs it, and evaluation does
+    not touch them.
+    """
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """(N, V, M) to the same."""
+        return super().forward(nodes.flatten(0, 1)).view_as(nodes)
+
+
+_NORMS = {"instance": InstanceNorm, "batch": BatchNorm, "rms": nn.RMSNorm}
+
+
+class TrunkLayer(nn.Module):
+    """Multi-head attention and a feed-forward part, each added to its input and normalised.
+
+    Source: Vaswani et al. (2017), with the normalisation of Kool et al. (2019), section 3.1.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        feed_forward_dim: int,
+        normalization: str,
+        combine_bias: bool,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.queries_keys_values = nn.Linear(embedding_dim, 3 * embedding_dim, bias=False)
+        self.combine = nn.Linear(embedding_dim, embedding_dim, bias=combine_bias)
+        self.norm_attention = _NORMS[normalization](embedding_dim)
+        self.expand = nn.Linear(embedding_dim, feed_forward_dim)
+        self.contract = nn.Linear(feed_forward_dim, embedding_dim)
+        self.norm_feed_forward = _NORMS[normalization](embedding_dim)
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """(N, V, M) to the same."""
+        n, v, m = nodes.shape
+        heads = self.queries_keys_values(nodes).view(n, v, 3, self.num_heads, -1)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # (N, H, V, D) each
+        seen = scaled_dot_product_attention(queries, keys, values)
+        seen = self.combine(seen.transpose(1, 2).reshape(n, v, m))
+        nodes = self.norm_attention(nodes + seen)
+        return self.norm_feed_forward(nodes + self.contract(self.expand(nodes).relu()))
+
+
+class Trunk(nn.Sequential):
+    """Several layers, (N, V, M) to (N, V, M).
+
+    Args:
+        num_layers: at least 1.
+        embedding_dim: M.
+        num_heads: must divide M.
+        feed_forward_dim: hidden units of each feed-forward part.
+        normalization: one of `NORMALIZATIONS`.
+        combine_bias: whether the map behind the heads has a bias.
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        embedding_dim: int,
+        num_heads: int,
+        feed_forward_dim: int,
+        normalization: str,
+        combine_bias: bool,
+    ) -> None:
+        if num_layers < 1:
+            raise ValueError(f"num_layers is {num_layers}; it must be at least 1")
+        if num_heads < 1 or embedding_dim % num_heads:
+            raise ValueError(
+                f"num_heads is {num_heads}; it must divide embedding_dim, which is {embedding_dim}"
+            )
+        if feed_forward_dim < 1:
+            raise ValueError(f"feed_forward_dim is {feed_forward_dim}; it must be at least 1")
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization is {normalization!r}; allowed: {', '.join(NORMALIZATIONS)}"
+            )
+        super().__init__(
+            *(
+                TrunkLayer(embedding_dim, num_heads, feed_forward_dim, normalization, combine_bias)
+                for _ in range(num_layers)
+            )
+        )

@@ -1,0 +1,77 @@
+"""The likeliest node at every step, from one start or from several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from vrp.policy.base import Encoding, Policy
+from vrp.problem.instances import Instances
+from vrp.search.base import Search
+from vrp.search.rollout import greedy_choice, rollout
+from vrp.search.solution import Solution, improved, shortest
+from vrp.search.starts import each_customer
+
+_STARTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Greedy(Search):
+    """The likeliest node at every step."""
+
+    def __str__(self) -> str:
+        return "greedy"
+
+    def solutions(
+        self, policy: Policy, instances: Instances, generator: torch.Generator
+    ) -> Iterator[Solution]:
+        """One piece of work; `generator` is not used."""
+        encoding = policy.encode(instances).detach()
+        yield shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
+
+
+@dataclass(frozen=True)
+class Multistart(Search):
+    """The shortest of the greedy tours from several first customers, plain greedy's among them.
+
+    Args:
+        starts: the first so many customers, at least 1; None for all.
+
+    Raises:
+        ValueError: if starts is out of range.
+
+    Source: Kwon et al. (2020), section 4.2.
+    """
+
+    starts: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.starts is not None and self.starts < 1:
+            raise ValueError(f"starts is {self.starts}; it must be at least 1")
+
+    def __str__(self) -> str:
+        return "multistart" if self.starts is None else f"multistart(starts={self.starts})"
+
+    def solutions(
+        self, policy: Policy, instances: Instances, generator: torch.Generator
+    ) -> Iterator[Solution]:
+        """A piece of work for every 64 starts; `generator` is not used."""
+        encoding = policy.encode(instances).detach()
+        best = None
+        for tours in greedy_tours(policy, instances, encoding, self.starts):
+            best = improved(best, instances, tours)
+            yield best
+
+
+def greedy_tours(
+    policy: Policy, instances: Instances, encoding: Encoding, starts: int | None
+) -> Iterator[Tensor]:
+    """Plain greedy's tours, and those from the first `starts` customers: (N, K, T) in pieces."""
+    firsts = pad(each_customer(instances)[:, :starts], (1, 0), value=-1)
+    for first in firsts.split(_STARTS_AT_ONCE, 1):
+        yield rollout(policy, instances, encoding, first.shape[1], greedy_choice, first)

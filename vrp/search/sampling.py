@@ -1,0 +1,61 @@
+"""The best of several sampled tours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from vrp.policy.base import Policy
+from vrp.problem.environment import max_steps
+from vrp.problem.instances import Instances
+from vrp.search.base import Search
+from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.solution import Solution, improved
+
+_SAMPLES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Sampling(Search):
+    """The shortest of several sampled tours.
+
+    More samples from an equal generator repeat the fewer and add to them, so the cost never
+    rises with `samples`.
+
+    Args:
+        samples: tours per instance, at least 1.
+        temperature: divides the logits, above 0; below 1 keeps closer to greedy.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    samples: int
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; it must be at least 1")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be above 0")
+
+    def __str__(self) -> str:
+        return f"sampling(samples={self.samples}, temperature={self.temperature:g})"
+
+    def solutions(
+        self, policy: Policy, instances: Instances, generator: torch.Generator
+    ) -> Iterator[Solution]:
+        """A piece of work for every 16 samples, with uniform numbers from `generator`."""
+        encoding = policy.encode(instances).detach()
+        n, most = len(instances), max_steps(instances)
+        best = None
+        for first in range(0, self.samples, _SAMPLES_AT_ONCE):
+            count = min(_SAMPLES_AT_ONCE, self.samples - first)
+            uniforms = torch.rand(count, most, n, generator=generator).permute(1, 2, 0)
+            choose = sampled_choice(uniforms.to(instances.device), self.temperature)
+            tours = rollout(policy, instances, encoding, count, choose)
+            best = improved(best, instances, tours)
+            yield best
