@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrp.policy import PointerPolicy
+from vrp.policy import AttentionPolicy, PointerPolicy
+from vrp.policy.base import Policy
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
 
@@ -19,14 +20,20 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def policy() -> PointerPolicy:
-    """A small policy with drawn weights, large enough for choices to hang on its memory."""
-    found = PointerPolicy(LinearEncoder(16), 16)
+@pytest.fixture(params=["pointer", "attention"])
+def policy(request: pytest.FixtureRequest) -> Policy:
+    """A small policy of each kind, large enough weights for choices to hang on its memory."""
+    encoder = LinearEncoder(16)
+    if request.param == "pointer":
+        found = PointerPolicy(encoder, 16)
+    else:
+        found = AttentionPolicy(encoder, 16, num_layers=1, num_heads=2, feed_forward_dim=16)
     found.initialise(0)
+    # No further for attention: where tanh is 1, logits are equal.
+    scale = {"pointer": 2, "attention": 1}[request.param]
     with torch.no_grad():
         for name, parameter in found.named_parameters():
-            parameter.mul_(6 if name.startswith(("lstm", "query")) else 2)
+            parameter.mul_(3 * scale if name.startswith(("lstm", "query")) else scale)
     return found.eval()
 
 

@@ -1,8 +1,9 @@
-"""Greedy decoding, sampling and beam search against brute force and plain versions of each."""
+"""The searches against brute force and plain versions of each."""
 
 from __future__ import annotations
 
 import math
+import time
 from itertools import pairwise, permutations, product
 
 import numpy as np
@@ -15,11 +16,24 @@ from vrp.policy.encoders import EmbeddingEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import finished, legal_mask, reset, step
 from vrp.problem.tours import check_tours
-from vrp.search import Beam, Greedy, Sampling
+from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
+from vrp.search.augmentation import symmetric
 from vrp.search.rollout import greedy_choice, rollout, sampled_choice
 from vrp.search.solution import Solution, join, shortest
 
-SEARCHES = [Greedy(), Sampling(20, temperature=2.0), Beam(4), Beam(30)]
+SEARCHES = [
+    Greedy(),
+    Sampling(20, temperature=2.0),
+    Beam(4),
+    Beam(30),
+    Multistart(),
+    Multistart(2),
+    Augment(),
+    Augment(3, multistart=True),
+    Sgbs(),
+    Sgbs(2, 2, symmetries=2),
+    Eas(4),
+]
 every_search = pytest.mark.parametrize("search", SEARCHES, ids=str)
 
 
@@ -69,7 +83,9 @@ def test_cost_is_that_of_the_tour(search, policy, situation):
     assert solution.cost.tolist() == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("search", [Greedy(), Beam(1), Beam(4)], ids=str)
+@pytest.mark.parametrize(
+    "search", [Greedy(), Beam(1), Beam(4), Multistart(), Augment(), Sgbs()], ids=str
+)
 def test_a_batch_changes_nothing(search, policy, several_trips):
     """An instance has the same tour alone as in a batch."""
     together = search(policy, several_trips, stream())
@@ -90,7 +106,7 @@ def test_policy_is_left_as_it_is(search, several_trips):
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 
-@pytest.mark.parametrize("search", [Greedy(), Beam(3)], ids=str)
+@pytest.mark.parametrize("search", [Greedy(), Beam(3), Augment(), Sgbs()], ids=str)
 def test_no_random_number(search, policy, several_trips):
     """Greedy and beam draw from no stream."""
     generator = stream()
@@ -349,3 +365,180 @@ def test_nothing_to_do(search, policy):
     solution = search(policy, instances, stream())
     assert not solution.actions.any()
     assert solution.cost.tolist() == [0, 0]
+
+
+@every_search
+def test_solutions_only_get_better(search, policy, situation):
+    """Each is legal, and no cost ever rises."""
+    best = None
+    for solution in search.solutions(policy, situation, stream()):
+        check_tours(situation, solution.actions[:, None])
+        assert best is None or (solution.cost <= best).all()
+        best = solution.cost
+    torch.testing.assert_close(search(policy, situation, stream()).cost, best)
+
+
+@pytest.mark.parametrize("search", SEARCHES[4:], ids=str)
+def test_never_worse_than_greedy(search, policy, situation):
+    """Plain greedy's tour is always a candidate."""
+    greedy = Greedy()(policy, situation, stream()).cost
+    assert (search(policy, situation, stream()).cost <= greedy + 1e-12).all()
+
+
+def test_multistart_is_greedy_from_each_customer(policy, several_trips):
+    """The best of a plain version that forces one first customer after the other."""
+    encoding = policy.encode(several_trips).detach()
+    costs = [Greedy()(policy, several_trips, stream()).cost]
+    for customer in range(1, 8):
+        first = torch.full((5, 1), customer)
+        tours = rollout(policy, several_trips, encoding, 1, greedy_choice, first)
+        assert (tours[:, 0, 0] == customer).all()
+        costs.append(shortest(several_trips, tours).cost)
+    found = Multistart()(policy, several_trips, stream()).cost
+    torch.testing.assert_close(found, torch.stack(costs).amin(0))
+
+
+def test_more_starts_are_never_worse(policy, situation):
+    """The starts of fewer are the first of more."""
+    costs = [Multistart(starts)(policy, situation, stream()).cost for starts in (1, 2, 3, None)]
+    for fewer, more in pairwise(costs):
+        assert (more <= fewer + 1e-12).all()
+
+
+def test_symmetries_are_the_squares(several_trips):
+    """Eight different ones, each keeping all distances and the unit square."""
+    seen = set()
+    points = several_trips.coordinates()
+    for number in range(8):
+        moved = symmetric(several_trips, number)
+        torch.testing.assert_close(
+            torch.cdist(moved.coordinates(), moved.coordinates()),
+            torch.cdist(points, points), rtol=0, atol=1e-6,
+        )  # fmt: skip
+        seen.add(tuple(moved.customers[0, 0].tolist()))
+    assert len(seen) == 8
+    assert torch.equal(symmetric(several_trips, 0).customers, several_trips.customers)
+
+
+def test_more_symmetries_are_never_worse(policy, situation):
+    """The fewer are the first of the more."""
+    for plain in (Augment, lambda s: Sgbs(2, 2, symmetries=s)):
+        costs = [plain(count)(policy, situation, stream()).cost for count in (1, 3, 8)]
+        for fewer, more in pairwise(costs):
+            assert (more <= fewer + 1e-12).all()
+
+
+def test_augment_takes_what_the_policy_is_made_for(policy, several_trips):
+    """Greedy from every customer or plain greedy under each symmetry, unless asked otherwise."""
+    auto = Augment()(policy, several_trips, stream()).cost
+    greedy = Augment(multistart=False)(policy, several_trips, stream()).cost
+    every = Augment(multistart=True)(policy, several_trips, stream()).cost
+    assert torch.equal(auto, every if policy.starts_anywhere else greedy)
+    assert (every <= greedy).all()
+    assert every.sum() < greedy.sum()
+
+
+def plain_sgbs(policy, instances: Instances, n: int, width: int, expansion: int) -> float:
+    """The paper's algorithm for one instance, partial tours as lists."""
+    one = instances[n : n + 1]
+    encoding = policy.encode(one).detach()
+
+    def play(tour: list[int]):
+        state, memory = reset(one, 1), policy.start(encoding, 1)
+        for node in tour:
+            _, memory = policy.step(encoding, memory, state, legal_mask(one, state))
+            state = step(one, state, torch.tensor([[node]]))
+        return state, memory
+
+    def logits(tour: list[int]) -> Tensor:
+        state, memory = play(tour)
+        return policy.step(encoding, memory, state, legal_mask(one, state))[0][0, 0]
+
+    def completed(tour: list[int]) -> list[int]:
+        while not finished(play(tour)[0]).all():
+            tour = [*tour, int(logits(tour).argmax())]
+        return tour
+
+    def cost(tour: list[int]) -> float:
+        return length(one, 0, completed(tour))
+
+    beam = sorted(([c] for c in range(1, one.num_nodes)), key=cost)[:width]
+    best = min(map(cost, beam))
+    while not all(finished(play(tour)[0]).all() for tour in beam):
+        children = []
+        for tour in beam:
+            scores = logits(tour)
+            likely = scores.topk(expansion).indices.tolist()
+            children += [[*tour, node] for node in likely if scores[node] > -torch.inf]
+        beam = sorted(children, key=cost)[:width]
+        best = min(best, *map(cost, beam))
+    return best
+
+
+@pytest.mark.parametrize(("width", "expansion"), [(1, 1), (2, 2)])
+def test_sgbs_is_the_papers(policy, several_trips, width, expansion):
+    """As a plain version that plays every partial tour anew."""
+    instances = several_trips[:2]
+    found = Sgbs(width, expansion)(policy, instances, stream())
+    expected = [plain_sgbs(policy, instances, n, width, expansion) for n in range(2)]
+    assert found.cost.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_eas_learns(policy, several_trips):
+    """It finds shorter tours than as many samples of the policy as it is."""
+    tours = 7 * 60
+    samples = Sampling(tours)(policy, several_trips, stream()).cost
+    searched = Eas(60, symmetries=1, learning_rate=0.05)(policy, several_trips, stream()).cost
+    idle = Eas(60, symmetries=1, learning_rate=1e-9)(policy, several_trips, stream()).cost
+    assert searched.mean() < idle.mean()
+    assert searched.mean() < samples.mean()
+
+
+def test_eas_repeats(policy, several_trips):
+    """Equal generators give equal tours."""
+    one, two = (Eas(5, symmetries=2)(policy, several_trips, stream(3)) for _ in range(2))
+    assert torch.equal(one.actions, two.actions)
+
+
+def test_a_time_limit_ends_a_search(policy, several_trips):
+    """After the piece of work during which it passes."""
+    begun = time.perf_counter()
+    solution = Sampling(10**9, time_limit=0.2)(policy, several_trips, stream())
+    assert 0.2 <= time.perf_counter() - begun < 2
+    check_tours(several_trips, solution.actions[:, None])
+    first = Sampling(16)(policy, several_trips, stream()).cost
+    short = Sampling(10**9, time_limit=1e-9)(policy, several_trips, stream()).cost
+    assert torch.equal(short, first)
+
+
+def test_a_search_can_be_stopped(policy, several_trips):
+    """It answers with the best so far."""
+    asked = []
+
+    def stopped() -> bool:
+        asked.append(0)
+        return len(asked) == 3
+
+    found = Sampling(10**9)(policy, several_trips, stream(), stopped=stopped)
+    assert torch.equal(found.cost, Sampling(48)(policy, several_trips, stream()).cost)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Greedy(time_limit=0.0), "time_limit is 0.0; it must be above 0"),
+        (lambda: Multistart(0), "starts is 0; it must be at least 1"),
+        (lambda: Augment(9), "symmetries is 9; it must be from 1 to 8"),
+        (lambda: Sgbs(0), "width is 0"),
+        (lambda: Sgbs(4, 0), "expansion is 0"),
+        (lambda: Sgbs(symmetries=0), "symmetries is 0"),
+        (lambda: Eas(0), "iterations is 0"),
+        (lambda: Eas(learning_rate=0.0), "learning_rate is 0.0"),
+        (lambda: Eas(imitation=-1.0), "imitation is -1.0"),
+        (lambda: Eas(symmetries=9), "symmetries is 9"),
+    ],
+)
+def test_arguments_of_the_other_searches(make, message):
+    """Each is refused with its name, its value and what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import scipy.stats
 import torch
 
 from vrp.policy import PointerPolicy
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import legal_mask, reset
-from vrp.training.baselines import CriticBaseline, ExponentialBaseline, SharedBaseline
+from vrp.search import Greedy
+from vrp.training.baselines import (
+    CriticBaseline,
+    ExponentialBaseline,
+    RolloutBaseline,
+    SharedBaseline,
+)
 
 SIZE = 8
 COST = torch.tensor([[1.0, 3.0, 8.0], [2.0, 2.0, 5.0]])
@@ -173,3 +180,94 @@ def test_critic_start():
         else:
             assert value.abs().max() <= (6 / sum(value.shape)) ** 0.5
             assert not torch.equal(value, dict(two.named_parameters())[name])
+
+
+@pytest.fixture
+def rollout_baseline(policy) -> RolloutBaseline:
+    """One whose epochs are 100 instances long."""
+    found = RolloutBaseline(epoch_instances=100, eval_instances=200)
+    found.begin(policy, UniformGenerator(4, 12), seed=1)
+    found.initialise(0)
+    return found
+
+
+def greedy_cost(policy, instances):
+    """What plain greedy pays."""
+    return Greedy()(policy.eval(), instances, torch.Generator()).cost
+
+
+def test_rollout_warms_up_with_a_moving_average(rollout_baseline, policy, instances):
+    """As `ExponentialBaseline` in the first epoch."""
+    found, loss = expected(rollout_baseline, policy, instances)
+    assert found.unique().tolist() == pytest.approx([COST.mean()])
+    assert loss == 0
+
+
+def test_rollout_is_the_copys_greedy_cost(rollout_baseline, policy, instances):
+    """Of the copy, whatever has become of the policy."""
+    known = greedy_cost(policy, instances)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.neg_()
+    rollout_baseline.epochs.fill_(1)
+    found, loss = expected(rollout_baseline, policy, instances)
+    assert found.shape == (2, 1)
+    torch.testing.assert_close(found[:, 0].double(), known, rtol=1e-6, atol=1e-6)
+    assert loss == 0
+
+
+def test_rollout_trains_nothing(rollout_baseline):
+    """The copy has no parameter that an optimizer would take."""
+    assert not any(parameter.requires_grad for parameter in rollout_baseline.parameters())
+
+
+@pytest.mark.parametrize(("shift", "better"), [(-0.1, True), (0.0, False), (0.1, False)])
+def test_the_better_policy_becomes_the_copy(rollout_baseline, policy, shift, better):
+    """At the end of an epoch, and not before; then other instances are taken."""
+    start = {name: value.clone() for name, value in rollout_baseline.copy.state_dict().items()}
+    noise = torch.randn(200, generator=torch.Generator().manual_seed(0)).double() / 100
+    rollout_baseline.costs.add_(-shift + (noise - noise.mean() if shift else 0.0))
+    before = rollout_baseline.costs.clone()
+    rollout_baseline.after_step(policy, 99)
+    assert torch.equal(rollout_baseline.costs, before)
+    policy.encoder.layer.bias.data.add_(1e-8)  # too little to change a tour
+    rollout_baseline.after_step(policy, 104)
+    assert int(rollout_baseline.epochs) == 1
+    assert int(rollout_baseline.replaced) == int(better)
+    assert torch.equal(rollout_baseline.costs, before) is not better
+    assert start.keys() == rollout_baseline.copy.state_dict().keys()
+
+
+def test_the_paired_test_is_scipys(rollout_baseline):
+    """The p-value that decides is that of a one-sided paired t-test."""
+    random = torch.Generator().manual_seed(2)
+    for shift in (-0.02, -0.012, -0.01, -0.004, 0.0, 0.01):
+        old = torch.rand(2000, generator=random).double() + 4
+        new = old + shift + torch.randn(2000, generator=random).double() / 4
+        p_value = scipy.stats.ttest_rel(new, old, alternative="less").pvalue
+        for level in (0.01, 0.05, 0.3):
+            rollout_baseline.significance = level
+            if abs(p_value - level) > 1e-3:
+                assert rollout_baseline.is_better(new, old) == (p_value < level)
+
+
+def test_equal_costs_are_no_improvement(rollout_baseline):
+    """Not even though their difference has no spread."""
+    costs = torch.ones(200).double()
+    assert not rollout_baseline.is_better(costs, costs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epoch_instances": 0}, "epoch_instances is 0"),
+        ({"eval_instances": 99}, "eval_instances is 99; it must be at least 100"),
+        ({"significance": 1.0}, "significance is 1.0"),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1"),
+        ({"decay": 1.0}, "decay is 1.0"),
+    ],
+)
+def test_rollout_arguments(arguments, message):
+    """Each is refused with its name, its value and what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        RolloutBaseline(**arguments)

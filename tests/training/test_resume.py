@@ -17,6 +17,8 @@ from vrp.training.checkpoint import CheckpointError, load_checkpoint, save_check
 from vrp.training.resume import resumed_config
 from vrp.training.trainer import Trainer
 
+ATTENTION = ("policy.num_layers=1", "policy.num_heads=2", "policy.feed_forward_dim=8")
+
 # What takes part in learning beside the weights: each must come back.
 VARIANTS = {
     "shared": (),
@@ -27,6 +29,18 @@ VARIANTS = {
     "frozen": ("encoder=embedding", "encoder.bins=4", "encoder.freeze=true"),
     "split": ("problem.split_delivery=true", "problem.capacity=6"),
     "paper": ("policy.scale_demand=false", "grad_clip_kind=per_variable", "grad_clip=0.1"),
+    "attention": (*ATTENTION, "policy=attention", "num_rollouts=5", "entropy_weight=0.1"),
+    "rollout": (
+        *ATTENTION,
+        "policy=am",
+        "multistart=false",
+        "num_rollouts=1",
+        "baseline=rollout",
+        "baseline.epoch_instances=24",
+        "baseline.eval_instances=100",
+        "baseline.significance=0.99",
+    ),
+    "steps": ("learning_rate_decay=steps", "learning_rate_steps=[0.3,0.6]", "weight_decay=0.1"),
     "constant": ("learning_rate_decay=none", "policy.glimpses=0"),
 }
 
