@@ -142,16 +142,23 @@ def test_the_whole_set_is_suggested_after_a_part(evaluate_config, file):
     text = next_command(evaluate_config(decode=section), is_part=True)
     assert f" decode={file.stem}" in text
     for key in section.keys() - {"_target_"}:
-        assert f" decode.{key}={section[key]}" in text
+        assert (f" decode.{key}={section[key]}" in text) == (section[key] is not None)
     assert "limit" not in text
 
 
-def test_a_better_decoding_is_suggested_after_a_whole_set(evaluate_config):
-    """Beam search after greedy, more samples after samples."""
+@pytest.mark.parametrize("file", DECODINGS, ids=lambda file: file.stem)
+def test_a_better_decoding_is_suggested_after_a_whole_set(evaluate_config, file):
+    """One that exists and is another, or more of the last."""
+    section = OmegaConf.to_container(OmegaConf.load(file))
+    text = next_command(evaluate_config(decode=section), is_part=False)
+    suggested = text.partition(" decode=")[2].split()
+    assert suggested[0] in {other.stem for other in DECODINGS}
+    assert suggested != [file.stem]
+
+
+def test_beam_search_comes_after_greedy(evaluate_config):
+    """On the same set."""
     assert next_command(evaluate_config(), is_part=False).endswith("data=kool10 decode=beam")
-    sampling = {"_target_": "vrp.search.Sampling", "samples": 128, "temperature": 1.0}
-    text = next_command(evaluate_config(decode=sampling), is_part=False)
-    assert text.endswith("decode=sampling decode.samples=1280")
 
 
 def test_keys_that_the_result_needs_are_repeated(evaluate_config):
