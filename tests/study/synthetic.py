@@ -11,7 +11,7 @@ from vrp.study.records import CurvePoint, Run
 
 BUDGET = 400_000
 COST = {"vrp10": 4.82, "vrp20": 6.60}  # that a run ends with
-REFERENCE = {"vrp10": 4.54, "vrp20": 6.14}
+REFERENCE = {"vrp10": 4.54, "banded10": 4.54, "vrp20": 6.14}
 
 PLAN = Plan(
     margin_percent=0.5,
@@ -153,6 +153,14 @@ def whole_study() -> tuple[list[Run], list[CurvePoint]]:
         if made.cost is not None and made.sweep == "encoders"
     ]
     runs += clustered + beams
+    for encoder, effect in {"linear": 2.0, "embedding": 9.0}.items():
+        for seed in range(3):
+            cost = COST["vrp10"] * (1 + (effect + random.normal(0, 0.2)) / 100)
+            sizes = {"num_customers": 10, "capacity": 20}
+            runs.append(
+                replace(run(encoder, seed, cost, "rare", test_set="kool10"), problem="banded10",
+                        run=f"{encoder}-s{seed}", **sizes)
+            )  # fmt: skip
     runs += pairs({"conv1d": 0.0, "linear": 0.0}, 3, sweep="pilot", draw=3)
     slow = {"reshape": 3.5, "flatten": 1.8, "strict_mask": 1.4, "dropout": 1.2}
     return runs, curves(runs, slow)

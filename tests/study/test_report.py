@@ -402,7 +402,7 @@ def test_the_page_needs_no_other_file(whole):
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert page.count("<img ") == len(report.figures) == 10
+    assert page.count("<img ") == len(report.figures) == 12
     for name, svg in report.figures.items():
         assert len(svg) < 150_000, name
         assert b"<dc:date>" not in svg
@@ -428,3 +428,13 @@ def test_a_study_of_nothing_but_changes_is_reported():
     runs = [run("linear", seed, COST["vrp10"], "suspects", "reshape") for seed in range(3)]
     report = make_report(runs, curves(runs), PLAN)
     assert "no partner" in words(section(report, "look worse"))
+
+
+def test_rarely_seen_coordinates_are_a_table(whole):
+    """Each encoder's cost beside that of the same seeds trained on uniform instances."""
+    _, _, report = whole
+    tables = [b for b in section(report, "Embedding costs").blocks if isinstance(b, Table)]
+    (rare,) = [table for table in tables if table.header[-1] == "loss"]
+    losses = {row[0]: float(row[-1].split()[0]) for row in rare.rows}
+    assert losses["Linear"] == pytest.approx(2.0, abs=0.6)
+    assert losses["Embedding"] == pytest.approx(8.1, abs=0.6)

@@ -18,7 +18,7 @@ from vrp.study.wording import (
     listed,
     name,
     number,
-    p_value,
+    p_text,
     share,
 )
 
@@ -56,8 +56,8 @@ def verdict_text(analysis: Analysis) -> str:
         f"{ours}'s tours are {change(primary.percent)} than {theirs}'s on average "
         f"({in_text(primary.percent)})"
     )
-    equal = f"equivalence within ±{margin}: p = {p_value(primary.equivalence.p)}"
-    unequal = f"difference: p = {p_value(primary.p)}"
+    equal = f"equivalence within ±{margin}: {p_text(primary.equivalence.p)}"
+    unequal = f"difference: {p_text(primary.p)}"
     if analysis.verdict == "equivalent":
         text = (
             f"**Equivalent.** On {problem}, {long} and {theirs} end with tours of the same length, "

@@ -11,10 +11,11 @@ from vrp.study.analysis import Analysis
 from vrp.study.answer import answer
 from vrp.study.decisions import pairing_section, primary_section, secondary_section
 from vrp.study.document import Picture, Section, to_html, to_markdown
+from vrp.study.embedding import embedding_section
 from vrp.study.plan import Plan
 from vrp.study.records import CurvePoint, Run
 from vrp.study.results import curves_section, results
-from vrp.study.suspects import embedding_section, suspects_section
+from vrp.study.suspects import suspects_section
 
 TITLE = "Is Conv1d (kernel 1) better than Linear, and what does Embedding cost?"
 

@@ -61,6 +61,12 @@ def p_value(p: float | None) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
+def p_text(p: float) -> str:
+    """In a sentence: `p = 0.0123`, `p < 0.0001`."""
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def change(interval: Interval) -> str:
     """Of tour lengths: `0.12 % longer` or `shorter`."""
     size = number(abs(interval.value), 2)

@@ -1,0 +1,57 @@
+"""How the report shows what a changed encoder does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vrp.study.analysis import Analysis, Effect
+from vrp.study.document import Block, Picture
+from vrp.study.figures import learning_lines
+from vrp.study.learning import Curves, Slowdown, band_by_instances
+from vrp.study.records import Run
+from vrp.study.wording import estimate, number, p_value
+
+
+def where(analysis: Analysis, problem: str) -> str:
+    """A problem and its main test, in words."""
+    test = analysis.main_test(problem)
+    return problem.upper() if test is None else str(test).replace("`", "")
+
+
+def effect_cells(analysis: Analysis, effect: Effect) -> tuple[str, str, str, str]:
+    """Cost against linear, its p, instances needed against linear, and how many got there."""
+    comparison, slowdown = effect.comparison, effect.slowdown
+    return (
+        "no partner"
+        if comparison is None
+        else estimate(comparison.percent, 2, sign=True, unit=" %"),
+        p_value(analysis.adjusted_difference(comparison)),
+        "-" if slowdown is None else _multiple(slowdown),
+        "-" if slowdown is None else f"{slowdown.reached} of {slowdown.count}",
+    )
+
+
+def _multiple(slowdown: Slowdown) -> str:
+    if slowdown.reached < slowdown.count:
+        return f"> {number(slowdown.ratio.value, 2)}"
+    return estimate(slowdown.ratio, 2)
+
+
+def lines(
+    analysis: Analysis, problem: str, kinds: Mapping[str, Sequence[Run]], which: str
+) -> list[Block]:
+    """A figure of how each kind of run learns, with plain linear; nothing without curves."""
+    test = analysis.main_test(problem)
+    linear = [] if test is None else analysis.study.plain(test).get("linear", {}).values()
+    groups = {"linear": list(linear), **kinds}
+    curves = Curves(analysis.points, [run for runs in groups.values() for run in runs])
+    bands = {kind: band_by_instances(curves.of(runs)) for kind, runs in groups.items()}
+    bands = {kind: band for kind, band in bands.items() if band is not None}
+    if len(bands) < 2:
+        return []
+    svg = learning_lines(bands, curves.unit, are_ordered=which == "bins")
+    caption = (
+        f"{problem.upper()}: how the {which} change learning; mean over seeds, linear dashed. "
+        "The bands are left out, since they would hide the lines; the tables have the intervals."
+    )
+    return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]

@@ -1,0 +1,196 @@
+"""Section 7: what Embedding costs or brings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from vrp.study.analysis import Analysis, Effect, costs, mean_of
+from vrp.study.comparisons import Test
+from vrp.study.document import Block, Picture, Section, Table, Text
+from vrp.study.effects import effect_cells, lines, where
+from vrp.study.figures import by_bins
+from vrp.study.records import Run
+from vrp.study.statistics import Interval, mean_interval
+from vrp.study.wording import estimate, name, span
+
+_PLAIN_BINS = 64  # of EmbeddingEncoder, where nothing else is said
+_BANDED = "banded"  # the problem whose coordinates are seldom in one part of the square
+
+
+def embedding_section(analysis: Analysis) -> Section:
+    """Section 7."""
+    blocks: list[Block] = []
+    for problem in analysis.effects:
+        blocks += _tables(analysis, problem)
+    if not blocks:
+        blocks.append(Text("Bins and tables: no data, no run with another table is counted."))
+    return Section(
+        "What Embedding costs or brings",
+        (*blocks, *_rarely_seen(analysis), *_other_sets(analysis)),
+    )
+
+
+def _tables(analysis: Analysis, problem: str) -> list[Block]:
+    test, effects = analysis.main_test(problem), analysis.tables(problem)
+    if test is None or not effects:
+        return []
+    plain = analysis.study.plain(test)
+    linear = list(plain.get("linear", {}).values())
+    rows = []
+    series: dict[str, list[tuple[int, Interval]]] = {}
+    both = [*effects]
+    if "embedding" in plain:
+        comparison = analysis.study.against_linear("embedding", "", test)
+        found = tuple(plain["embedding"].values())
+        slowdown = analysis.slowdown(comparison)
+        both.append(Effect("embedding", "", found, comparison, slowdown))
+    for effect in sorted(both, key=lambda e: (_kind(e.variant), _bins(e.variant))):
+        bins, kind = _bins(effect.variant), _kind(effect.variant)
+        if not effect.rows:
+            continue
+        cost = mean_interval(costs(effect.rows))
+        series.setdefault(kind, []).append((bins, cost))
+        cells = effect_cells(analysis, effect)
+        rows.append(
+            (
+                kind,
+                str(bins),
+                str(len(effect.rows)),
+                span(r.parameters for r in effect.rows if r.parameters is not None),
+                estimate(cost, 4),
+                *cells,
+            )
+        )
+    if linear:
+        sizes = span(r.parameters for r in linear if r.parameters is not None)
+        cost = estimate(mean_interval(costs(linear)), 4)
+        rows.append(("linear", "-", str(len(linear)), sizes, cost, "-", "-", "-", "-"))
+    header = (
+        "table", "bins per axis", "seeds", "parameters", "cost (95 % interval)", "against linear",
+        "p after Holm", "instances needed, as a multiple", "got there",
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
+        Table(header, tuple(rows)),
+    ]
+    if linear:
+        svg = by_bins(series, mean_interval(costs(linear)), "mean tour length")
+        caption = (
+            f"{problem.upper()}: tour length over the number of bins, mean over seeds with its "
+            "95 % interval; the line and its band are linear's."
+        )
+        blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
+    factorised = {
+        f"{_bins(effect.variant)} bins": effect.rows
+        for effect in sorted(both, key=lambda e: _bins(e.variant))
+        if _kind(effect.variant) == "factorised"
+    }
+    return blocks + lines(analysis, problem, factorised, "bins")
+
+
+def _bins(variant: str) -> int:
+    found = re.search(r"\bbins=(\d+)", variant)
+    return int(found[1]) if found else _PLAIN_BINS
+
+
+def _kind(variant: str) -> str:
+    """Of the tables, with all that is said besides the number of bins."""
+    parts = [part for part in re.split(r"[,;\s]+", variant) if part and "bins=" not in part]
+    tables = "joint" if any("joint" in part for part in parts) else "factorised"
+    rest = [part for part in parts if "joint" not in part and "factorised" not in part]
+    return ", ".join([tables, *rest])
+
+
+def _rarely_seen(analysis: Analysis) -> list[Block]:
+    """Encoders trained where part of the square is rare, on the plan's uniform set."""
+    study, plan = analysis.study, analysis.plan
+    asked = (plan.test_set, plan.decode)
+    found: dict[str, list[Run]] = {}
+    for run in study.tested:
+        is_banded = run.problem.startswith(_BANDED) and not run.variant
+        if is_banded and (run.test_set, run.decode) == asked:
+            found.setdefault(run.encoder, []).append(run)
+    if not found:
+        return [Text("Rarely seen coordinates: no data, no run of `+sweep=rare_coordinates`.")]
+    uniform = study.plain(Test(plan.problem, *asked))
+    rows = []
+    for encoder, runs in sorted(found.items()):
+        usual = uniform.get(encoder, {})
+        losses = [
+            100 * (r.cost / usual[r.seed].cost - 1)
+            for r in runs
+            if r.seed in usual and r.budget == usual[r.seed].budget
+        ]
+        rows.append(
+            (
+                name(encoder),
+                str(len(runs)),
+                estimate(mean_interval(costs(runs)), 4),
+                estimate(mean_interval(costs(usual.values())), 4) if usual else "-",
+                estimate(mean_interval(losses), 2, sign=True, unit=" %") if losses else "-",
+            )
+        )
+    text = (
+        "**Rarely seen coordinates.** In training, one coordinate in a hundred lay in the upper "
+        f"quarter of its axis; the test, `{plan.test_set}`, is uniform. A table learns nothing of "
+        "a cell that it does not see, while a linear map goes on straight. The loss is against the "
+        "same seeds trained on uniform instances."
+    )
+    header = ("encoder", "seeds", "cost, rare in training", "cost, uniform in training", "loss")
+    return [Text(text), Table(header, tuple(rows))]
+
+
+def _other_sets(analysis: Analysis) -> list[Block]:
+    """Every kind of run on the sets that its problem's main test is not about."""
+    rows = []
+    for problem in analysis.effects:
+        test = analysis.main_test(problem)
+        others = [
+            r
+            for r in analysis.study.tested
+            if r.problem == problem and (test is None or r.test_set != test.test_set)
+        ]
+        groups: dict[tuple, list[Run]] = {}
+        for run in others:
+            key = (run.test_set, run.decode, run.encoder, run.variant)
+            groups.setdefault(key, []).append(run)
+        for (test_set, decode, encoder, variant), runs in sorted(groups.items()):
+            rows.append(
+                (
+                    problem.upper(),
+                    f"`{test_set}`, {decode}",
+                    f"{encoder} {variant}".strip(),
+                    str(len(runs)),
+                    estimate(mean_interval(costs(runs)), 4),
+                    _gap(runs),
+                    _loss(analysis, runs),
+                )
+            )
+    if not rows:
+        return [Text("Further test sets: no data.")]
+    header = (
+        "problem", "test set", "encoder", "runs", "cost (95 % interval)", "gap to reference",
+        "cost against the main test set",
+    )  # fmt: skip
+    return [Text("**Further test sets**"), Table(header, tuple(rows))]
+
+
+def _gap(runs: Sequence[Run]) -> str:
+    gap = mean_of(runs, "gap")
+    return "-" if gap is None else estimate(gap, 2, unit=" %")
+
+
+def _loss(analysis: Analysis, runs: Iterable[Run]) -> str:
+    """Mean ratio of the costs of the same runs on both sets."""
+    ratios = []
+    for run in runs:
+        test = analysis.main_test(run.problem)
+        ratios += [
+            run.cost / other.cost
+            for other in analysis.study.tested
+            if test is not None
+            and other.key == run.key
+            and (other.test_set, other.decode) == (test.test_set, run.decode)
+        ]
+    return estimate(mean_interval(ratios), 3) if ratios else "-"
