@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,3 +242,24 @@ def test_both_devices_find_the_same_tours(evaluate_config, tmp_path, decode):
         evaluate_config(decode=decode, limit=200, device="cuda", output=str(tmp_path / "cuda"))
     )
     assert (np.abs(cpu - cuda) < 1e-9).mean() > 0.95
+
+
+def test_a_time_limit_is_shared_by_the_batches(evaluate_config):
+    """Every batch has its part, and all instances are solved."""
+    decode = {"_target_": "vrp.search.Sampling", "samples": 10**8, "time_limit": 1.0}
+    evaluation = make_evaluation(evaluate_config(decode=decode, batch_size=7))
+    solution, seconds, code = evaluation.run()
+    assert (len(solution.cost), code) == (20, 0)
+    assert 0.9 < seconds < 3
+
+
+def test_an_interrupted_evaluation_keeps_what_it_has(evaluate_config):
+    """The batches that were begun, and the exit code says that it is not all."""
+    decode = {"_target_": "vrp.search.Sampling", "samples": 10**8}
+    evaluation = make_evaluation(evaluate_config(decode=decode, batch_size=7))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    solution, _, code = evaluation.run()
+    assert (len(solution.cost), code) == (7, 130)
+    summary = evaluation.summary(solution, 0.3)
+    assert summary["instances"] == 7

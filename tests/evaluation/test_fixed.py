@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from vrp.evaluation.fixed import fixed_instances, outside_training
+from vrp.problem import BandedGenerator, ClusteredGenerator, UniformGenerator
 from vrp.problem.datasets import standard_set
 from vrp.problem.files import save_npz
 
@@ -106,6 +108,24 @@ def test_a_malicious_file_is_not_executed(tmp_path, suffix):
 def test_the_training_distribution_is_recognised():
     """The test set of the same size is inside."""
     assert outside_training(PROBLEM, standard_set("kool10", 100)) == []
+
+
+@pytest.mark.parametrize(
+    ("generator", "said"),
+    [
+        (ClusteredGenerator(10, 20), ["the mean distance to the nearest node"]),
+        (BandedGenerator(10, 20), ["the mean distance to the nearest node", "the mean x"]),
+        (UniformGenerator(10, 20), []),
+    ],
+)
+def test_other_places_are_outside(generator, said):
+    """Customers around centres or off one side; what was trained on is inside for any draw."""
+    problem = PROBLEM | {"_target_": "vrp.problem.UniformGenerator"}
+    for seed in range(3):
+        instances = generator(200, torch.Generator().manual_seed(seed))
+        found = outside_training(problem, instances)
+        assert [text.partition(" is ")[0] for text in found[: len(said)]] == said
+        assert bool(found) == bool(said)
 
 
 def test_another_size_is_outside():

@@ -7,10 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from vrp.policy.initialisation import named_generator
 from vrp.problem import Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, Reference, reference, standard_set
 from vrp.problem.files import load_instances
+from vrp.training.build import build_generator
+
+_SAMPLE = 1000  # instances whose places are looked at
+_SIGMAS = 5
 
 
 @dataclass(frozen=True)
@@ -108,4 +114,32 @@ def outside_training(problem: dict, instances: Instances) -> list[str]:
     if None not in (least, most) and ((demand < least) | (demand > most)).any():
         here = f"{int(demand.min())} to {int(demand.max())}"
         differences.append(f"demand is {here}, in training {least} to {most}")
+    return differences + _other_places(problem, instances)
+
+
+def _other_places(problem: dict, instances: Instances) -> list[str]:
+    """Whether the nodes lie otherwise than those of training, by means over the instances."""
+    if "_target_" not in problem:
+        return []
+    section = problem | {"num_customers": instances.num_customers}
+    usual = build_generator({"problem": section})(_SAMPLE, named_generator(0, "places"))
+    found, known = (_place_statistics(x.coordinates()) for x in (instances[:_SAMPLE], usual))
+    n = len(instances[:_SAMPLE])
+    differences = []
+    for name, values in found.items():
+        error = known[name].std() * (1 / n + 1 / _SAMPLE) ** 0.5
+        means = values.mean(), known[name].mean()
+        if abs(means[0] - means[1]) > _SIGMAS * error:
+            differences.append(f"{name} is {means[0]:.3f}, in training {means[1]:.3f}")
     return differences
+
+
+def _place_statistics(points: Tensor) -> dict[str, Tensor]:
+    """Numbers (N,) that tell where the nodes (N, V, 2) of an instance lie."""
+    distance = torch.cdist(points, points)
+    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    return {
+        "the mean distance to the nearest node": distance.amin(2).mean(1),
+        "the mean x": points[..., 0].mean(1),
+        "the mean y": points[..., 1].mean(1),
+    }

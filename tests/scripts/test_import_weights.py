@@ -1,0 +1,49 @@
+"""Published weights become a checkpoint that can be measured."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "policy"))
+
+from published_networks import kool_state, pomo_state
+from test_attention import HEADS, make_policy
+
+from scripts.import_weights import main
+from vrp.evaluation.trained import load_trained
+
+
+@pytest.mark.parametrize(("variant", "place"), [("kool", "model"), ("pomo", "model_state_dict")])
+def test_a_checkpoint_is_written(tmp_path, capsys, variant, place):
+    """It holds the weights, and the printed command names it."""
+    policy = make_policy(variant)
+    state = (kool_state if variant == "kool" else pomo_state)(policy)
+    torch.save({place: {k: v.detach().clone() for k, v in state.items()}}, tmp_path / "them.pt")
+    arguments = [str(tmp_path / "them.pt"), "theirs", "-C", "20", "--heads", str(HEADS)]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    trained = load_trained("theirs", tmp_path / "theirs" / "model.pt")
+    assert (trained.problem["num_customers"], trained.problem["capacity"]) == (20, 30)
+    assert trained.policy.num_heads == HEADS
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, trained.policy.state_dict()[name])
+    assert f"checkpoint={tmp_path / 'theirs'} data=kool20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.pt", "x", "-C", "20"], "no file at none.pt"),
+        (["them.pt", "x", "-C", "30"], "give --capacity"),
+    ],
+)
+def test_what_cannot_be_imported(tmp_path, monkeypatch, capsys, arguments, message):
+    """One line on stderr, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {"a": torch.zeros(1)}}, "them.pt")
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
