@@ -22,9 +22,8 @@ from torch.nn.functional import linear
 from vrp.policy.base import Encoding, Memory, Policy, Replay, Tape
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
-from vrp.policy.glimpse import EAGER, Tables, compiled_glimpse, glimpse_replay, table_rows
+from vrp.policy.glimpse import Tables, glimpse_logits, glimpse_replay, make_factors
 from vrp.policy.initialisation import check_scheme, initialise_layers
-from vrp.policy.kernels import fuse
 from vrp.policy.trunk import Trunk
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
@@ -73,6 +72,8 @@ class AttentionPolicy(Policy):
         combine_bias: whether the maps behind the heads have a bias (POMO).
         pointer_projection: project the pointer's keys (Kool et al.); else they are the nodes.
         tanh_clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it (papers: 10).
+        precision: of the trunk's products with weights: `float32`, `bfloat16`, or `auto`, which
+            is bfloat16 where the hardware multiplies it.
         init: `torch` or `glorot`, for everything but the encoders.
 
     Raises:
@@ -95,6 +96,7 @@ class AttentionPolicy(Policy):
         combine_bias: bool = True,
         pointer_projection: bool = False,
         tanh_clipping: float = 10.0,
+        precision: str = "float32",
         init: str = "torch",
     ) -> None:
         super().__init__()
@@ -112,7 +114,13 @@ class AttentionPolicy(Policy):
         self.depot_encoder = copy.deepcopy(encoder)
         self.demand = nn.Linear(1, embedding_dim, bias=False)
         self.trunk = Trunk(
-            num_layers, embedding_dim, num_heads, feed_forward_dim, normalization, combine_bias
+            num_layers,
+            embedding_dim,
+            num_heads,
+            feed_forward_dim,
+            normalization,
+            combine_bias,
+            precision,
         )
         self.query = nn.Linear(embedding_dim, embedding_dim, bias=False)
         self.load = nn.Linear(1, embedding_dim, bias=False)
@@ -122,7 +130,6 @@ class AttentionPolicy(Policy):
         self.pointer = (
             nn.Linear(embedding_dim, embedding_dim, bias=False) if pointer_projection else None
         )
-        self._kernels = EAGER
 
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
@@ -133,8 +140,7 @@ class AttentionPolicy(Policy):
                 initialise_layers(child, self.init, seed, f"{name}.")
 
     def compile_kernels(self) -> None:
-        """Fuse the inner loops with `torch.compile` from the next call on."""
-        self._kernels = compiled_glimpse(fuse)
+        """Nothing: what the compiler makes of these loops is slower on a CPU (see README.md)."""
 
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator
@@ -161,17 +167,20 @@ class AttentionPolicy(Policy):
         per_load = keys @ self.load.weight.view(self.num_heads, -1, 1)  # (N, H, V, 1)
         pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
         outputs, bias = self._outputs(values, pointer_keys)
+        scores, per_load = scores.flatten(2), per_load.flatten(1)
         return AttentionEncoding(
             nodes=nodes,
             scale=scale,
             values=values,
             pointer_keys=pointer_keys,
             tables=Tables(
-                scores=scores.flatten(2),
-                per_load=per_load.flatten(1),
+                scores=scores,
+                per_load=per_load,
                 outputs=outputs,
                 bias=bias,
+                scale=scale,
                 clipping=self.tanh_clipping,
+                factors=make_factors(scores, per_load, scale, int(instances.capacity.max())),
             ),
         )
 
@@ -194,17 +203,7 @@ class AttentionPolicy(Policy):
         tape: Tape | None = None,
     ) -> tuple[Tensor, Memory]:
         """Logits of the next node, as `Policy.step`; nothing is recorded on the tape."""
-        tables = encoding.tables
-        weights = self._kernels.weights(
-            table_rows(tables.scores, state.position),
-            state.load * encoding.scale[:, None],
-            tables.per_load,
-            legal,
-        )
-        raw = torch.baddbmm(tables.bias[:, None], weights, tables.outputs)
-        if tables.clipping:
-            raw = tables.clipping * raw.tanh()
-        return raw.masked_fill(~legal, -torch.inf), memory
+        return glimpse_logits(encoding.tables, state.position, state.load, legal), memory
 
     def log_probs(
         self,
@@ -218,12 +217,10 @@ class AttentionPolicy(Policy):
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         n, k, steps = actions.shape
         seen = trace(instances, actions)
-        load = seen.load * encoding.scale[:, None, None]
         chosen, entropy = glimpse_replay(
-            self._kernels,
             encoding.tables,
             seen.position.view(n, k * steps),
-            load.view(n, k * steps),
+            seen.load.view(n, k * steps),
             seen.legal.view(n, k * steps, -1),
             actions.reshape(n, k * steps),
         )
