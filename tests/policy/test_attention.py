@@ -8,7 +8,7 @@ from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
 from textbook import SITUATIONS, Play, random_play, textbook_log_prob, uniform
 from torch import Tensor
 
-from vrp.policy import AttentionPolicy
+from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
@@ -123,7 +123,7 @@ def test_gradient_is_the_published_networks(variant, training):
     for name, found, wanted in zip(parameters, ours, theirs, strict=True):
         scale = wanted.abs().max().clamp(min=0.01 * largest)
         torch.testing.assert_close(
-            found / scale, wanted / scale, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+            found / scale, wanted / scale, rtol=1e-3, atol=3e-4, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 
@@ -165,10 +165,11 @@ def test_order_of_customers_does_not_matter():
         instances.depot, instances.customers[:, order], instances.demand[:, order],
         instances.capacity,
     )  # fmt: skip
-    logits = [
-        policy.step(policy.encode(x).detach(), None, s := reset(x, 1), legal_mask(x, s))[0]
-        for x in (instances, moved)
-    ]
+    logits = []
+    for x in (instances, moved):
+        encoding, state = policy.encode(x).detach(), reset(x, 1)
+        memory = policy.start(encoding, 1)
+        logits.append(policy.step(encoding, memory, state, legal_mask(x, state))[0])
     torch.testing.assert_close(logits[1][..., 1:], logits[0][..., 1:][..., order])
 
 
@@ -247,9 +248,60 @@ def test_added_keys_are_those_of_the_pointer():
         ({"normalization": "layer"}, "normalization is 'layer'; allowed: instance, batch, rms"),
         ({"tanh_clipping": -1.0}, "tanh_clipping is -1.0"),
         ({"init": "zero"}, "init is 'zero'"),
+        ({"precision": "half"}, "precision is 'half'; allowed: auto, float32, bfloat16"),
     ],
 )
 def test_bad_arguments(arguments, message):
     """Each is refused with its name, its value and what is allowed."""
     with pytest.raises(ValueError, match=message):
         AttentionPolicy(LinearEncoder(SIZE), **({"embedding_dim": SIZE} | arguments))
+
+
+@every_variant
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("loads", ["a table", "computed"])
+def test_replay_of_recorded_steps(variant, precision, loads, monkeypatch):
+    """With the weights from the steps themselves the replay is the same, gradient too."""
+    if loads == "computed":
+        monkeypatch.setattr(glimpse, "_LOADS_PER_NODE", 0)
+    policy, instances = make_policy(variant, precision=precision).train(), uniform(6, 14, 4)
+    encoding = policy.encode(instances)
+    fixed = encoding.detach()
+    tape = policy.new_tape(fixed, 3, 13)
+    choose = sampled_choice(torch.rand(13, 4, 3, generator=torch.Generator().manual_seed(1)))
+    actions = rollout(policy, instances, fixed, 3, choose, tape=tape)
+    parameters, found = list(policy.parameters()), []
+    for recorded in (None, tape):
+        replay = policy.log_probs(encoding, instances, actions, tape=recorded)
+        gradient = torch.autograd.grad(replay.log_prob.sum(), parameters, retain_graph=True)
+        found.append([replay.log_prob, replay.entropy, *gradient])
+    for computed, recorded in zip(*found, strict=True):
+        torch.testing.assert_close(recorded, computed, rtol=1e-3, atol=1e-4)
+
+
+@every_variant
+def test_half_precision_is_near(variant):
+    """The rounded network's log-probabilities of a tour differ little, in both views alike."""
+    exact, rounded = (make_policy(variant, precision=p) for p in ("float32", "bfloat16"))
+    instances = uniform(6, 14, 16)
+    play = random_play(instances, 4)
+    found = [p.log_probs(p.encode(instances), instances, play.actions).log_prob.sum(-1)
+             for p in (exact, rounded)]  # fmt: skip
+    assert not torch.equal(*found)
+    assert (found[0] - found[1]).abs().mean() < 0.15
+    logits = step_through(rounded, instances, play)
+    replay = rounded.log_probs(rounded.encode(instances), instances, play.actions)
+    expected = textbook_log_prob(logits, play)
+    torch.testing.assert_close(replay.log_prob, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_large_scores_stay_finite():
+    """Where one node's score is far above all others and it is not legal."""
+    policy, instances = make_policy(), uniform(6, 14, 4)
+    with torch.no_grad():
+        policy.query.weight.mul_(300)
+    play = random_play(instances, 4)
+    replay = policy.log_probs(policy.encode(instances), instances, play.actions)
+    assert replay.log_prob.isfinite().all()
+    gradient = torch.autograd.grad(replay.log_prob.sum(), list(policy.parameters()))
+    assert all(g.isfinite().all() for g in gradient)

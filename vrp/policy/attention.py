@@ -19,11 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from vrp.policy.base import Encoding, Memory, Policy, Replay, Tape
+from vrp.policy.base import Encoding, Policy, Replay
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
-from vrp.policy.glimpse import Tables, glimpse_logits, glimpse_replay, make_factors
+from vrp.policy.glimpse import (
+    Factors,
+    GlimpseTape,
+    Tables,
+    glimpse_logits,
+    glimpse_replay,
+    make_factors,
+)
 from vrp.policy.initialisation import check_scheme, initialise_layers
+from vrp.policy.precision import check_precision, product_dtype
 from vrp.policy.trunk import Trunk
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
@@ -45,11 +53,17 @@ class AttentionEncoding(Encoding):
 
 
 @dataclass(frozen=True)
-class NoMemory:
-    """An attention decoder reads all it needs from the vehicle's state."""
+class StepCount:
+    """All that this decoder remembers; the rest it reads from the vehicle's state.
 
-    def select(self, index: Tensor) -> NoMemory:
-        """Itself."""
+    Attributes:
+        taken: steps so far.
+    """
+
+    taken: int
+
+    def select(self, index: Tensor) -> StepCount:
+        """Itself: all solutions are at the same step."""
         return self
 
 
@@ -72,8 +86,8 @@ class AttentionPolicy(Policy):
         combine_bias: whether the maps behind the heads have a bias (POMO).
         pointer_projection: project the pointer's keys (Kool et al.); else they are the nodes.
         tanh_clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it (papers: 10).
-        precision: of the trunk's products with weights: `float32`, `bfloat16`, or `auto`, which
-            is bfloat16 where the hardware multiplies it.
+        precision: of the large products in trunk and decoder: `float32`, `bfloat16`, or `auto`,
+            which is bfloat16 where the hardware multiplies it.
         init: `torch` or `glorot`, for everything but the encoders.
 
     Raises:
@@ -110,6 +124,7 @@ class AttentionPolicy(Policy):
         self.init = check_scheme(init)
         self.num_heads = num_heads
         self.tanh_clipping = float(tanh_clipping)
+        self.precision = check_precision(precision)
         self.encoder = encoder
         self.depot_encoder = copy.deepcopy(encoder)
         self.demand = nn.Linear(1, embedding_dim, bias=False)
@@ -180,7 +195,7 @@ class AttentionPolicy(Policy):
                 bias=bias,
                 scale=scale,
                 clipping=self.tanh_clipping,
-                factors=make_factors(scores, per_load, scale, int(instances.capacity.max())),
+                factors=self._factors(scores, per_load, outputs, instances),
             ),
         )
 
@@ -189,21 +204,30 @@ class AttentionPolicy(Policy):
         encoding: AttentionEncoding,
         num_solutions: int,
         dropout_mask: Tensor | None = None,
-    ) -> Memory:
-        """No memory."""
-        return NoMemory()
+    ) -> StepCount:
+        """No step taken."""
+        return StepCount(0)
+
+    def new_tape(
+        self, encoding: AttentionEncoding, num_solutions: int, most: int
+    ) -> GlimpseTape | None:
+        """For the attention weights of each step; None where they would take too much memory."""
+        return GlimpseTape.make(encoding.tables, num_solutions, most)
 
     @torch.no_grad()
     def step(
         self,
         encoding: AttentionEncoding,
-        memory: Memory,
+        memory: StepCount,
         state: State,
         legal: Tensor,
-        tape: Tape | None = None,
-    ) -> tuple[Tensor, Memory]:
-        """Logits of the next node, as `Policy.step`; nothing is recorded on the tape."""
-        return glimpse_logits(encoding.tables, state.position, state.load, legal), memory
+        tape: GlimpseTape | None = None,
+    ) -> tuple[Tensor, StepCount]:
+        """Logits of the next node, as `Policy.step`."""
+        logits = glimpse_logits(
+            encoding.tables, state.position, state.load, legal, tape, memory.taken
+        )
+        return logits, StepCount(memory.taken + 1)
 
     def log_probs(
         self,
@@ -212,22 +236,22 @@ class AttentionPolicy(Policy):
         actions: Tensor,
         forced: int = 0,
         dropout_mask: Tensor | None = None,
-        tape: Tape | None = None,
+        tape: GlimpseTape | None = None,
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
-        n, k, steps = actions.shape
-        seen = trace(instances, actions)
-        chosen, entropy = glimpse_replay(
-            encoding.tables,
-            seen.position.view(n, k * steps),
-            seen.load.view(n, k * steps),
-            seen.legal.view(n, k * steps, -1),
-            actions.reshape(n, k * steps),
+        if tape is None:
+            seen = trace(instances, actions)
+            seen = (x.transpose(1, 2) for x in (seen.position, seen.load, seen.legal))
+        else:
+            seen = (x[:, : actions.shape[-1]] for x in (tape.position, tape.load, tape.legal))
+        position, load, legal = seen
+        found = glimpse_replay(
+            encoding.tables, position, load, legal, actions.transpose(1, 2), tape
         )
-        counted = seen.open.clone()
-        counted[..., :forced] = False
-        shape = (n, k, steps)
-        return Replay(chosen.view(shape) * counted, entropy.view(shape) * counted, counted)
+        # From the depot to the depot goes only who has served all.
+        counted = (position != 0) | ~legal[..., 0]
+        counted[:, :forced] = False
+        return Replay(*(x.transpose(1, 2) for x in (*(f * counted for f in found), counted)))
 
     def addable(self, encoding: AttentionEncoding) -> Tensor:
         """(N, V, M) zeros that `with_added` takes."""
@@ -237,8 +261,17 @@ class AttentionPolicy(Policy):
         """The encoding whose pointer keys have moved by `added`, with its gradient."""
         keys = encoding.pointer_keys + added
         outputs, bias = self._outputs(encoding.values, keys)
-        tables = replace(encoding.tables, outputs=outputs, bias=bias)
+        before = encoding.tables
+        factors = replace(before.factors, outputs=outputs.detach().to(before.factors.outputs.dtype))
+        tables = replace(before, outputs=outputs, bias=bias, factors=factors)
         return replace(encoding, pointer_keys=keys, tables=tables)
+
+    def _factors(
+        self, scores: Tensor, per_load: Tensor, outputs: Tensor, instances: Instances
+    ) -> Factors:
+        dtype = product_dtype(self.precision, scores.device)
+        most = int(instances.capacity.max())
+        return make_factors(scores, per_load, outputs, goods_scale(instances, True), most, dtype)
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(N, V, parts M) to `parts` tensors (N, H, V, D)."""

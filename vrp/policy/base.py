@@ -14,8 +14,9 @@ from vrp.policy.record import TensorRecord
 from vrp.problem.environment import State
 from vrp.problem.instances import Instances
 
-# What a policy records of each step of a rollout, so that the replay need not compute it again.
-Tape = list[tuple[Tensor, ...]]
+# What a policy records of each step of a rollout, so that the replay need not compute it again;
+# only the policy that made it knows its form.
+Tape = object
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class Policy(nn.Module, ABC):
         self, encoding: Encoding, num_solutions: int, dropout_mask: Tensor | None = None
     ) -> Memory:
         """The empty memory of K = `num_solutions` solutions per instance."""
+
+    @abstractmethod
+    def new_tape(self, encoding: Encoding, num_solutions: int, most: int) -> Tape | None:
+        """An empty tape for up to `most` steps of K solutions; None where it would not pay."""
 
     @abstractmethod
     def step(

@@ -10,12 +10,14 @@ and what follows the softmax (values, output projection, pointer keys) is one mo
 
 No product with an M x M matrix is left in the loop over steps, and no exponential either: that of
 a sum is the product of two factors, of which there is one for each node and one for each load.
-The replay takes all steps at once in pieces over N; its backward pass computes the weights anew.
+The replay takes all steps at once, in pieces over N. It finds the weights on the tape of the
+rollout, or computes them anew in each of its passes; either way nothing else of size N Q H V is
+kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +33,7 @@ _GPU_PIECE = 1 << 28
 # theirs are their differences cut short.
 _LIMIT = 40.0
 _LOADS_PER_NODE = 4  # a table of all loads pays up to so many of them for each node
+_MOST_TAPE = 4 << 30  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Tables(BatchRecord):
         bias: (N, V).
         scale: (N,), factor from goods to network input.
         clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it.
-        factors: the exponentials of the scores; no gradient, `glimpse_replay` supplies it.
+        factors: what the steps compute with; no gradient, `glimpse_replay` supplies it.
     """
 
     scores: Tensor
@@ -58,23 +61,27 @@ class Tables(BatchRecord):
 
 @dataclass(frozen=True)
 class Factors(BatchRecord):
-    """Exponentials, each row's largest being 1.
+    """The tables in the form that steps take; exponentials have 1 as each row's largest.
 
     Attributes:
         by_node: (N, V, H V), exp(scores) for each node last visited.
         by_load: (N, L, H V), exp(load * per_load) for each load from 0 to L - 1; None where loads
             are too many for a table.
         per_load: (N, H V), its largest over the nodes being 0.
+        outputs: (N, H V, V), in the precision of the products with weights.
     """
 
     by_node: Tensor
     by_load: Tensor | None
     per_load: Tensor
+    outputs: Tensor
 
 
 @torch.no_grad()
-def make_factors(scores: Tensor, per_load: Tensor, scale: Tensor, most: int) -> Factors:
-    """The factors of (N, V, H V) scores, for loads up to `most`."""
+def make_factors(
+    scores: Tensor, per_load: Tensor, outputs: Tensor, scale: Tensor, most: int, dtype: torch.dtype
+) -> Factors:
+    """The factors of (N, V, H V) scores, for loads up to `most`; products are made in `dtype`."""
     n, v, width = scores.shape
     per_load = _below_zero(per_load.detach(), v)
     by_load = None
@@ -82,7 +89,8 @@ def make_factors(scores: Tensor, per_load: Tensor, scale: Tensor, most: int) -> 
         loads = torch.arange(most + 1, device=scale.device) * scale[:, None]
         by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-_LIMIT).exp_()
     by_node = _below_zero(scores.detach(), v).clamp_(min=-_LIMIT).exp_()
-    return Factors(by_node.view(n, v, width), by_load, per_load)
+    outputs = outputs.detach().to(dtype)
+    return Factors(by_node.view(n, v, width), by_load, per_load, outputs)
 
 
 def _below_zero(scores: Tensor, num_nodes: int) -> Tensor:
@@ -124,41 +132,119 @@ def _rows(table: Tensor, index: Tensor) -> Tensor:
     return found.view(*index.shape, width)
 
 
-def glimpse_logits(tables: Tables, position: Tensor, load: Tensor, legal: Tensor) -> Tensor:
-    """Logits (N, Q, V) of the next node, minus infinity where not legal; no gradient.
+@dataclass(frozen=True)
+class GlimpseTape:
+    """What `glimpse_logits` saw and found at each step; memory is taken only as steps are made.
+
+    Attributes:
+        position: (N, T, K) int64, nodes last visited.
+        load: (N, T, K) int64, goods.
+        legal: (N, T, K, V) bool.
+        weights: (N, T, K, H V), in the precision of the products.
+        logits: (N, T, K, V), before the mask.
+    """
+
+    position: Tensor
+    load: Tensor
+    legal: Tensor
+    weights: Tensor
+    logits: Tensor
+
+    @classmethod
+    def make(cls, tables: Tables, num_solutions: int, most: int) -> GlimpseTape | None:
+        """An empty tape of `most` steps of K solutions; None if it could grow too large."""
+        n, v, width = tables.scores.shape
+        outputs, shape = tables.factors.outputs, (n, most, num_solutions)
+        if n * most * num_solutions * width * outputs.element_size() > _MOST_TAPE:
+            return None
+        return cls(
+            torch.empty(shape, dtype=torch.int64, device=outputs.device),
+            torch.empty(shape, dtype=torch.int64, device=outputs.device),
+            torch.empty((*shape, v), dtype=torch.bool, device=outputs.device),
+            outputs.new_empty(*shape, width),
+            tables.bias.new_empty(*shape, v),
+        )
+
+
+def glimpse_logits(
+    tables: Tables,
+    position: Tensor,
+    load: Tensor,
+    legal: Tensor,
+    tape: GlimpseTape | None = None,
+    t: int = 0,
+) -> Tensor:
+    """Logits (N, K, V) of the next node, minus infinity where not legal; no gradient.
 
     Args:
-        tables: of N instances.
-        position: (N, Q) int64, nodes last visited.
-        load: (N, Q) int64, goods.
-        legal: (N, Q, V) bool.
+        tables: of N instances, detached.
+        position: (N, K) int64, nodes last visited.
+        load: (N, K) int64, goods.
+        legal: (N, K, V) bool.
+        tape: records the step.
+        t: the step's number on the tape.
     """
     logits = tables.bias.new_empty(legal.shape)
+    is_legal = legal.to(logits.dtype)
     for part in _pieces(tables, legal.shape[1]):
-        some, is_legal = tables[part], legal[part].to(logits.dtype)
-        weights = glimpse_weights(some, position[part], load[part], is_legal)
-        torch.baddbmm(some.bias[:, None], weights, some.outputs, out=logits[part])
-    if tables.clipping:
-        logits.tanh_().mul_(tables.clipping)
-    return logits.masked_fill_(~legal, -torch.inf)
+        some = tables[part]
+        weights = glimpse_weights(some, position[part], load[part], is_legal[part])
+        if tape is None:
+            weights = weights.to(some.factors.outputs.dtype)
+        else:
+            weights = tape.weights[part, t].copy_(weights)
+        _scores(some, weights, logits[part])
+    _clip(logits, tables.clipping)
+    if tape is not None:
+        tape.position[:, t], tape.load[:, t] = position, load
+        tape.legal[:, t], tape.logits[:, t] = legal, logits
+    # Takes 0 where a node is legal and infinity elsewhere; filling under a mask takes longer.
+    return logits.sub_(is_legal.reciprocal_().sub_(1))
+
+
+def _scores(tables: Tables, weights: Tensor, out: Tensor) -> None:
+    """The pointer's scores (N, Q, V), before tanh and mask."""
+    if weights.dtype == out.dtype:
+        torch.baddbmm(tables.bias[:, None], weights, tables.factors.outputs, out=out)
+    else:
+        torch.add(torch.bmm(weights, tables.factors.outputs), tables.bias[:, None], out=out)
+
+
+def _clip(scores: Tensor, clipping: float) -> None:
+    """C tanh(scores) in place: as 2 c sigmoid(2 scores) - c, which takes a quarter of the time."""
+    if clipping:
+        scores.mul_(2).sigmoid_().mul_(2 * clipping).sub_(clipping)
 
 
 def glimpse_replay(
-    tables: Tables, position: Tensor, load: Tensor, legal: Tensor, actions: Tensor
+    tables: Tables,
+    position: Tensor,
+    load: Tensor,
+    legal: Tensor,
+    actions: Tensor,
+    tape: GlimpseTape | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of each action and entropy of its distribution, (N, Q) each.
+    """Log-probability of each action and entropy of its distribution, (N, T, K) each.
 
     Differentiable in scores, per_load, outputs and bias of the tables.
 
     Args:
         tables: of N instances.
-        position: (N, Q) int64, nodes last visited.
-        load: (N, Q) int64, goods.
-        legal: (N, Q, V) bool.
-        actions: (N, Q) int64.
+        position: (N, T, K) int64, nodes last visited.
+        load: (N, T, K) int64, goods.
+        legal: (N, T, K, V) bool.
+        actions: (N, T, K) int64.
+        tape: of just these steps or more.
     """
+    n, steps, k = actions.shape
+    weights = logits = None
+    if tape is not None:
+        weights = tape.weights[:, :steps].flatten(1, 2)
+        logits = tape.logits[:, :steps].flatten(1, 2)
+    seen = position.flatten(1), load.flatten(1), legal.flatten(1, 2), actions.flatten(1)
     learned = tables.scores, tables.per_load, tables.outputs, tables.bias
-    return _GlimpseReplay.apply(tables.detach(), position, load, legal, actions, *learned)
+    found = _GlimpseReplay.apply(tables.detach(), weights, logits, *seen, *learned)
+    return tuple(values.view(n, steps, k) for values in found)
 
 
 def _pieces(tables: Tables, queries: int) -> Iterator[slice]:
@@ -174,7 +260,7 @@ class _Part:
     """What the steps of some instances led to, n of them.
 
     Attributes:
-        weights: (n, Q, H V).
+        weights: (n, Q, H V), in the precision of the products.
         logits: (n, Q, V), finite everywhere.
         probs: (n, Q, V), 0 where not legal.
         log_total: (n, Q, 1), of the legal logits' exponentials.
@@ -190,31 +276,41 @@ class _Part:
         return self.log_total - (self.probs * self.logits).sum(-1, keepdim=True)
 
 
-def _play(tables: Tables, position: Tensor, load: Tensor, legal: Tensor) -> _Part:
+def _play(
+    tables: Tables,
+    weights: Tensor | None,
+    logits: Tensor | None,
+    position: Tensor,
+    load: Tensor,
+    legal: Tensor,
+) -> _Part:
+    """Of the tape's weights and logits if there are any."""
     is_legal = legal.to(tables.bias.dtype)
-    weights = glimpse_weights(tables, position, load, is_legal)
-    logits = torch.baddbmm(tables.bias[:, None], weights, tables.outputs)
-    if tables.clipping:
-        logits.tanh_().mul_(tables.clipping)
+    if weights is None:
+        weights = glimpse_weights(tables, position, load, is_legal)
+        weights = weights.to(tables.factors.outputs.dtype)
+        logits = torch.empty_like(is_legal)
+        _scores(tables, weights, logits)
+        _clip(logits, tables.clipping)
     if not 0 < tables.clipping <= _LIMIT:
-        logits -= logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
-        logits.clamp_(max=0.0)
+        largest = logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
+        logits = (logits - largest).clamp_(max=0.0)
     probs = logits.exp().mul_(is_legal)
     total = probs.sum(-1, keepdim=True)
     return _Part(weights, logits, probs.div_(total), total.log())
 
 
 class _GlimpseReplay(torch.autograd.Function):
-    """Nothing of size N Q H V is kept between the passes."""
+    """The tables' gradients are gathered piece by piece."""
 
     @staticmethod
-    def forward(ctx, tables, position, load, legal, actions, *learned):
+    def forward(ctx, tables, weights, logits, position, load, legal, actions, *learned):
         ctx.set_materialize_grads(False)
         ctx.tables = tables
-        ctx.save_for_backward(position, load, legal, actions)
+        ctx.save_for_backward(weights, logits, position, load, legal, actions)
         chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
         for part in _pieces(tables, actions.shape[1]):
-            played = _play(tables[part], position[part], load[part], legal[part])
+            played = _played(ctx, (weights, logits, position, load, legal), part)
             at = played.logits.gather(-1, actions[part, :, None])
             chosen[part] = (at - played.log_total)[..., 0]
             entropy[part] = played.entropy()[..., 0]
@@ -224,37 +320,44 @@ class _GlimpseReplay(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, for_chosen, for_entropy):
         tables = ctx.tables
-        position, load, legal, actions = ctx.saved_tensors
-        parts = tables.scores, tables.per_load, tables.outputs, tables.bias
-        for_scores, for_load, for_outputs, for_bias = map(torch.empty_like, parts)
-        only_outputs = not any(ctx.needs_input_grad[5:7])
+        *seen, actions = ctx.saved_tensors
+        position, load, legal = seen[2:]
+        learned = tables.scores, tables.per_load, tables.outputs, tables.bias
+        for_scores, for_load, for_outputs, for_bias = map(torch.empty_like, learned)
+        only_outputs = not any(ctx.needs_input_grad[7:9])
         nodes = torch.arange(legal.shape[-1], device=legal.device)
+        dtype = tables.factors.outputs.dtype
         for part in _pieces(tables, actions.shape[1]):
-            some, played = (
-                tables[part],
-                _play(tables[part], position[part], load[part], legal[part]),
-            )
+            played, outputs = _played(ctx, seen, part), tables.factors.outputs[part]
             for_raw = _for_raw(
-                played, some.clipping, actions[part],
+                played, tables.clipping, actions[part],
                 None if for_chosen is None else for_chosen[part, :, None],
                 None if for_entropy is None else for_entropy[part, :, None],
             )  # fmt: skip
             torch.sum(for_raw, 1, out=for_bias[part])
-            torch.bmm(played.weights.transpose(1, 2), for_raw, out=for_outputs[part])
+            for_raw = for_raw.to(dtype)
+            # The smaller factor is the one to be transposed: it may be copied for that.
+            for_outputs[part] = torch.bmm(for_raw.transpose(1, 2), played.weights).transpose(1, 2)
             if only_outputs:
                 continue
-            rows = torch.bmm(for_raw, some.outputs.transpose(1, 2)).mul_(played.weights)
+            rows = torch.bmm(for_raw, outputs.transpose(1, 2)).float()
             by_head = rows.unflatten(-1, (-1, len(nodes)))
-            total = by_head.sum(-1, keepdim=True)
-            by_head.addcmul_(played.weights.view_as(by_head), total, value=-1)
+            weights = played.weights.float().view_as(by_head)
+            by_head -= (by_head * weights).sum(-1, keepdim=True)
+            by_head *= weights
+            rows = rows.to(dtype)
             # Row a of the scores collects the steps that began at node a.
-            at = (nodes == position[part, :, None]).to(rows.dtype)
-            torch.bmm(at.transpose(1, 2), rows, out=for_scores[part])
-            scaled = load[part] * some.scale[:, None]
-            torch.bmm(scaled[:, None], rows, out=for_load[part, None])
+            at = (nodes == position[part, :, None]).to(dtype)
+            for_scores[part] = torch.bmm(at.transpose(1, 2), rows)
+            scaled = (load[part] * tables.scale[part, None]).to(dtype)
+            for_load[part] = torch.bmm(scaled[:, None], rows)[:, 0]
         if only_outputs:
             for_scores = for_load = None
-        return None, None, None, None, None, for_scores, for_load, for_outputs, for_bias
+        return *[None] * 7, for_scores, for_load, for_outputs, for_bias
+
+
+def _played(ctx, seen: Sequence[Tensor | None], part: slice) -> _Part:
+    return _play(ctx.tables[part], *(None if x is None else x[part] for x in seen))
 
 
 def _for_raw(

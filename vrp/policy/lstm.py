@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
-    from vrp.policy.base import Tape
     from vrp.policy.kernels import Kernels
 
+LstmTape = list[tuple[Tensor, ...]]  # what `lstm_step_saving` returned, a tuple per step
 _PER_STEP = 6  # tensors of a step on the tape
 # Adding the rows of several steps at once is several times faster than step by step; more than
 # these would only leave the cache.
@@ -90,7 +90,7 @@ def lstm_step_backward(
 
 
 def lstm_sequence(
-    kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor, tape: Tape | None = None
+    kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor, tape: LstmTape | None = None
 ) -> Tensor:
     """Hidden states over T steps from a zero start.
 
@@ -112,7 +112,7 @@ def lstm_sequence(
 
 
 @torch.no_grad()
-def _play(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor) -> Tape:
+def _play(kernels: Kernels, table: Tensor, rows: Tensor, weight_hh: Tensor) -> LstmTape:
     hidden = cell = table.new_zeros(rows.shape[1], weight_hh.shape[1])
     tape = []
     for row in rows:

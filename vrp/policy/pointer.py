@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from vrp.policy.additive import additive_scores, key_factors
-from vrp.policy.base import Encoding, Policy, Replay, Tape
+from vrp.policy.base import Encoding, Policy, Replay
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
-from vrp.policy.lstm import lstm_sequence
+from vrp.policy.lstm import LstmTape, lstm_sequence
 from vrp.policy.projection import NodeProjection, Projection
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
@@ -185,6 +185,10 @@ class PointerPolicy(Policy):
         zeros = encoding.nodes.new_zeros(n, num_solutions, m)
         return LstmMemory(zeros, zeros, dropout_mask)
 
+    def new_tape(self, encoding: PointerEncoding, num_solutions: int, most: int) -> LstmTape:
+        """For the states of the LSTM at each step."""
+        return []
+
     @torch.no_grad()
     def step(
         self,
@@ -192,7 +196,7 @@ class PointerPolicy(Policy):
         memory: LstmMemory,
         state: State,
         legal: Tensor,
-        tape: Tape | None = None,
+        tape: LstmTape | None = None,
     ) -> tuple[Tensor, LstmMemory]:
         """Logits of the next node, as `Policy.step`; the tape holds the LSTM's states."""
         n, k = state.position.shape
@@ -218,7 +222,7 @@ class PointerPolicy(Policy):
         actions: Tensor,
         forced: int = 0,
         dropout_mask: Tensor | None = None,
-        tape: Tape | None = None,
+        tape: LstmTape | None = None,
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         n, k, steps = actions.shape

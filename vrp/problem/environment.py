@@ -95,7 +95,7 @@ def step(instances: Instances, state: State, action: Tensor) -> State:
 
 def finished(state: State) -> Tensor:
     """(N, K) bool: everything served and the vehicle back at the depot."""
-    return (state.position == 0) & (state.remaining == 0).all(-1)
+    return (state.position == 0) & (state.remaining.sum(-1) == 0)
 
 
 def max_steps(instances: Instances) -> int:
@@ -167,5 +167,5 @@ def _legal(instances: Instances, position: Tensor, load: Tensor, remaining: Tens
         legal = pending & (load > 0)[..., None]
     else:
         legal = pending & (remaining <= load[..., None])
-    legal[..., 0] = (position != 0) | ~pending.any(-1)
+    legal[..., 0] = (position != 0) | (remaining.sum(-1) == 0)
     return legal

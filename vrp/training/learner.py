@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.base import Policy, Tape
+from vrp.policy.base import Policy
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
@@ -110,7 +110,7 @@ class Learner(nn.Module):
         encoding = self.policy.encode(instances)
         fixed = encoding.detach()
         lap("encode")
-        tape: Tape = []
+        tape = self.policy.new_tape(fixed, self.num_rollouts, len(draws.uniforms))
         actions = rollout(
             self.policy,
             instances,
