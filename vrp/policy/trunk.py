@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from vrp.policy.precision import check_precision, product_dtype
@@ -26,10 +27,29 @@ class InstanceNorm(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(N, V, M) to the same."""
-        # torch.var_mean over the second axis takes ten times as long.
-        centred = nodes - nodes.mean(1, keepdim=True)
-        variance = (centred * centred).mean(1, keepdim=True)
-        return torch.addcmul(self.bias, centred * (variance + _EPSILON).rsqrt(), self.weight)
+        return _InstanceNorm.apply(nodes, self.weight, self.bias)
+
+
+class _InstanceNorm(torch.autograd.Function):
+    """Keeps one tensor of the input's size; PyTorch's own takes ten times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx, nodes, weight, bias):
+        normal = nodes - nodes.mean(1, keepdim=True)
+        scale = (normal * normal).mean(1, keepdim=True).add_(_EPSILON).rsqrt_()
+        normal *= scale
+        ctx.save_for_backward(normal, scale, weight)
+        return torch.addcmul(bias, normal, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        normal, scale, weight = ctx.saved_tensors
+        total = grad.sum(1, keepdim=True)
+        along = (grad * normal).sum(1, keepdim=True)
+        for_nodes = torch.addcmul(grad, normal, along, value=-1 / normal.shape[1])
+        for_nodes.sub_(total / normal.shape[1]).mul_(scale * weight)
+        return for_nodes, along.sum((0, 1)), total.sum((0, 1))
 
 
 class BatchNorm(nn.BatchNorm1d):
