@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from launcher import Job, launch
 from schema import BenchmarkConfig
 
+_COUNTED = 8  # instances of the step whose arithmetic is counted
 PARTS = ("generate", "encode", "rollout", "baseline", "replay", "backward", "optimizer")
 
 
@@ -38,9 +39,9 @@ def prepare(job: Job) -> Callable[[], None]:
     clock = Clock(device.type == "cuda")
     random = torch.Generator().manual_seed(config["seed"])
 
-    def step() -> None:
+    def step(batch_size: int = config["batch_size"]) -> None:
         clock.start()
-        instances = generator(config["batch_size"], random)
+        instances = generator(batch_size, random)
         draws = learner.draw(instances, random).to(device)
         instances = instances.to(device)
         clock.lap("generate")
@@ -69,7 +70,8 @@ def measure(
 
     # Counted before compiling: fused loops do no matrix work, and do not go with a counter.
     with FlopCounterMode(display=False) as counter:
-        step()
+        step(_COUNTED)
+    work = counter.get_total_flops() / _COUNTED  # per instance
     compile_kernels()
     for _ in range(config["warmup"]):
         step()
@@ -92,11 +94,11 @@ def measure(
         print(f"  {part:<10} {1000 * seconds / len(steps):8.1f} ms  {100 * seconds / total:5.1f} %")
     print(f"  {'step':<10} {1000 * median:8.1f} ms  median of {len(steps)}")
     rate = matrix_rate(device)
-    used = counter.get_total_flops() / median
+    used = work * batch / median
     print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")
     print(f"solutions per second: {batch * config['num_rollouts'] / median:.0f}")
     print(
-        f"matrix work: {counter.get_total_flops() / batch / 1e6:.1f} MFLOP per instance, "
+        f"matrix work: {work / 1e6:.1f} MFLOP per instance, "
         f"{used / 1e9:.1f} GFLOP/s, {100 * used / rate:.0f} % of this machine's own "
         f"{rate / 1e9:.0f} GFLOP/s (float32, 2048 x 2048)"
     )

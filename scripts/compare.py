@@ -7,7 +7,6 @@ makes the same report again.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
+
+from scripts.cores import Reading, choose_waiting  # noqa: E402
 
 COMPARED = Path("outputs", "compare")
 PLAN = ROOT / "checkpoints" / "encoder-study" / "plan.json"
@@ -87,7 +88,7 @@ def _read(runs_file: Path, curves_file: Path) -> Records:
 
 def _collect(options: argparse.Namespace, folder: Path) -> Records:
     """From folders, with the two files as a by-product."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in scripts/launcher.py
+    choose_waiting(Reading.now())
     from vrp.study.collect import collect
     from vrp.study.records import write_curves, write_runs
 

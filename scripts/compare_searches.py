@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare_searches.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
+
+from scripts.cores import Reading, choose_waiting  # noqa: E402
 
 if TYPE_CHECKING:
     from vrp.evaluation.anytime import Curve
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("outputs", "searches"))
     options = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in scripts/launcher.py
+    choose_waiting(Reading.now())
     try:
         compare(options)
     except (OSError, ValueError) as error:

@@ -29,6 +29,7 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
     sys.path.insert(0, str(ROOT))
 
 from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
+from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.plan import make_plan, plain_config, refuse_used  # noqa: E402
 from scripts.sweep import Status, Sweep, clear, end_of, holds_checkpoint  # noqa: E402
@@ -55,6 +56,8 @@ class Job:
     in_sweep: bool
 
 
+_STARTED = Reading.now()
+
 Prepare = Callable[[Job], Callable[[], int | None]]
 
 
@@ -69,9 +72,6 @@ def launch(prepare: Prepare, schema: type, config_name: str, root: Path = ROOT) 
         config_name: file in configs/ without its suffix.
         root: folder that holds configs/ and the packages named in the configs.
     """
-    # OpenMP's threads spin while they wait for each other. Where something else runs on one of
-    # the cores, that made a training step 37 times slower than sleeping does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     arguments = sys.argv[1:]
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
@@ -207,6 +207,7 @@ def _prepare_and_work(
         elif owned:
             refuse_used(folder)
         overridden = tuple(key for key in overridden if key != "resume")
+        choose_waiting(_STARTED)
         work = prepare(Job(plain, folder, overridden, in_sweep))
     except UNUSABLE as error:
         if owned and not in_sweep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 import time
@@ -16,6 +15,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
+
+from scripts.cores import Reading, choose_waiting  # noqa: E402
 
 if TYPE_CHECKING:
     from vrp.study.facts import Fact
@@ -105,7 +106,7 @@ def shown(fact: Fact) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 a failure, 130 interrupted."""
     # OpenMP's waiting threads would spin; see scripts/launcher.py.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    choose_waiting(Reading.now())
     try:
         run(parse_arguments(arguments))
     except KeyboardInterrupt:
