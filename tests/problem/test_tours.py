@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrp.problem import Instances, UniformGenerator
-from vrp.problem.tours import check_tours, routes, tour_length
+from vrp.problem.tours import _are_whole_and_light, _fault, check_tours, routes, tour_length
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -195,6 +195,29 @@ def test_pyvrp_agrees(case):
     else:
         with pytest.raises(ValueError, match=r"never visited|above the capacity"):
             check_tours(instances, actions)
+
+
+@given(st.data(), st.integers(1, 5), st.integers(0, 2**31))
+@settings(max_examples=200, deadline=None)
+def test_many_tours_at_once_are_judged_as_one_by_one(data, count, seed):
+    """What passes together passes alone, and what is refused alone is not passed together."""
+    random = np.random.default_rng(seed)
+    demands = random.integers(0, 6, (3, count))
+    capacities = random.integers(5, 12, 3)
+    length = data.draw(st.integers(1, 9))
+    strange = data.draw(st.sampled_from([0, 0, 0, 1]))  # nodes that do not exist, seldom
+    found = random.integers(-strange, count + 1 + strange, (3, 4, length))
+    for n, k in np.ndindex(3, 2):  # half of them visit every customer once
+        order = [int(c) for c in random.permutation(count) + 1]
+        tour = [node for c in order for node in ([c, 0] if random.random() < 0.5 else [c])] + [0]
+        found[n, k] = (tour + [0] * length)[:length]
+    together = _are_whole_and_light(found, demands, capacities)
+    for n, k in np.ndindex(3, 4):
+        fault = _fault(found[n, k], demands[n], int(capacities[n]), False)
+        if strange:  # one node that does not exist makes all of them doubtful
+            assert not (together[n, k] and fault)
+        else:
+            assert together[n, k] == (fault is None)
 
 
 def brute_force(instances: Instances) -> float:

@@ -66,12 +66,42 @@ def check_tours(instances: Instances, actions: Tensor) -> None:
             f"actions must have shape ({len(instances)}, K, T), not {tuple(actions.shape)}"
         )
     demands = instances.demand.cpu().numpy()
-    capacities = instances.capacity.tolist()
-    for n, tours in enumerate(actions.cpu().numpy()):
-        for k, tour in enumerate(tours):
-            wrong = _fault(tour, demands[n], capacities[n], instances.split_delivery)
-            if wrong:
-                raise ValueError(f"instance {n}, solution {k}: {wrong}")
+    capacities = instances.capacity.cpu().numpy()
+    tours = actions.cpu().numpy()
+    if instances.split_delivery:
+        doubtful = np.ones(tours.shape[:2], dtype=bool)
+    else:
+        doubtful = ~_are_whole_and_light(tours, demands, capacities)
+    for n, k in np.argwhere(doubtful):
+        wrong = _fault(tours[n, k], demands[n], int(capacities[n]), instances.split_delivery)
+        if wrong:
+            raise ValueError(f"instance {n}, solution {k}: {wrong}")
+
+
+def _are_whole_and_light(
+    tours: np.ndarray, demands: np.ndarray, capacities: np.ndarray
+) -> np.ndarray:
+    """(N, K) bool: surely legal where deliveries are not split; all tours at once.
+
+    Args:
+        tours: (N, K, T) nodes.
+        demands: (N, C).
+        capacities: (N,).
+    """
+    n, k, t = tours.shape
+    nodes = demands.shape[1] + 1
+    if not tours.size or tours.min() < 0 or tours.max() >= nodes:
+        return np.zeros((n, k), dtype=bool)
+    flat = tours.reshape(n * k, t).astype(np.int64)
+    row = np.arange(n * k)[:, None]
+    visits = np.bincount((row * nodes + flat).ravel(), minlength=n * k * nodes)
+    visits = visits.reshape(n, k, nodes)[..., 1:]
+    is_whole = ((visits == 1) | ((visits == 0) & (demands == 0)[:, None])).all(-1)
+    goods = np.pad(demands, ((0, 0), (1, 0))).repeat(k, 0)[row, flat]
+    route = (flat == 0).cumsum(1)  # from 0 to T
+    loads = np.bincount((row * (t + 1) + route).ravel(), goods.ravel(), n * k * (t + 1))
+    is_light = loads.reshape(n, k, t + 1).max(-1) <= capacities[:, None]
+    return is_whole & is_light & (tours[..., -1] == 0)
 
 
 def _fault(tour: np.ndarray, demand: np.ndarray, capacity: int, split: bool) -> str | None:
