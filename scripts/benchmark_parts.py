@@ -1,0 +1,228 @@
+"""What was tried for the attention policy's speed: `python scripts/benchmark_parts.py -C 20`.
+
+Times the parts of a training step as they are against other ways to compute the same, side by
+side on this machine, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/benchmark_parts.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+from scripts.cores import Reading, choose_waiting  # noqa: E402
+
+WIDTH, HEADS = 128, 8
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-C", "--customers", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    options = parser.parse_args(arguments)
+    choose_waiting(Reading.now())
+    import torch
+
+    from vrp.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print(
+        f"C = {options.customers}, batch {options.batch_size}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}; median of {options.repeats}, milliseconds"
+    )
+    for name, ways in parts(options.customers, options.batch_size).items():
+        timed = {way: median(run, options.repeats) for way, run in ways.items()}
+        first = next(iter(timed.values()))
+        print(name)
+        for way, milliseconds in timed.items():
+            ratio = "" if milliseconds == first else f"  x {milliseconds / first:.2f}"
+            print(f"  {way:<44}{milliseconds:9.3f}{ratio}")
+    return 0
+
+
+def median(run: Callable[[], object], repeats: int) -> float:
+    """Milliseconds, after a few runs that do not count."""
+    for _ in range(4):
+        run()
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * sorted(seconds)[repeats // 2]
+
+
+def parts(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+    """The ways to compute each part; the first is the one that is used."""
+    return {**_products(customers, batch_size), **_trunk(customers, batch_size),
+            **_decoder(customers, batch_size)}  # fmt: skip
+
+
+def _products(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+    import torch
+    from torch.nn.functional import linear, scaled_dot_product_attention
+
+    rows, nodes = batch_size * (customers + 1), customers + 1
+    x, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
+    half, half_weight = x.bfloat16(), weight.bfloat16()
+    heads = torch.randn(3, batch_size, HEADS, nodes, WIDTH // HEADS)
+    queries, keys, values = heads
+
+    def written_out() -> object:
+        return ((queries @ keys.transpose(2, 3)) / 4).softmax(-1) @ values
+
+    return {
+        "trunk: product with a 128 x 512 weight": {
+            "bfloat16, inputs rounded first": lambda: linear(x.bfloat16(), half_weight),
+            "bfloat16": lambda: linear(half, half_weight),
+            "float32": lambda: linear(x, weight),
+        },
+        "trunk: attention of all nodes": {
+            "written out": written_out,
+            "PyTorch's fused call": lambda: scaled_dot_product_attention(queries, keys, values),
+            "written out, bfloat16": lambda: (
+                ((queries.bfloat16() @ keys.bfloat16().transpose(2, 3)) / 4).softmax(-1)
+                @ values.bfloat16()
+            ),
+        },
+    }
+
+
+def _trunk(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+    import torch
+    from torch import nn
+
+    from vrp.policy.trunk import InstanceNorm, Trunk
+
+    x = torch.randn(batch_size, customers + 1, WIDTH, requires_grad=True)
+    grad = torch.randn(x.shape)
+    norm, theirs = InstanceNorm(WIDTH), nn.InstanceNorm1d(WIDTH, affine=True)
+
+    def both_ways(network: Callable) -> Callable[[], object]:
+        return lambda: network(x).backward(grad)
+
+    def trunk(precision: str) -> Trunk:
+        return Trunk(6, WIDTH, HEADS, 4 * WIDTH, "instance", True, precision)
+
+    return {
+        "trunk: instance normalisation, forward and backward": {
+            "ours": both_ways(norm),
+            "PyTorch's": both_ways(lambda nodes: theirs(nodes.transpose(1, 2)).transpose(1, 2)),
+        },
+        "trunk: 6 layers, forward and backward": {
+            "bfloat16 products": both_ways(trunk("bfloat16")),
+            "float32": both_ways(trunk("float32")),
+            "bfloat16 products, compiled": both_ways(torch.compile(trunk("bfloat16"))),
+            "float32, compiled": both_ways(torch.compile(trunk("float32"))),
+        },
+    }
+
+
+def _decoder(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+    import torch
+
+    from vrp.policy import AttentionPolicy
+    from vrp.policy.encoders import LinearEncoder
+    from vrp.policy.glimpse import glimpse_weights
+    from vrp.problem import UniformGenerator
+    from vrp.problem.environment import legal_mask, max_steps, reset, step
+    from vrp.problem.environment import trace as trace_of
+    from vrp.search.rollout import rollout, sampled_choice
+    from vrp.search.starts import each_customer
+
+    random = torch.Generator().manual_seed(0)
+    instances = UniformGenerator(customers, 30 + customers // 3)(batch_size, random)
+    found: dict[str, dict[str, Callable[[], object]]] = {
+        "decoder: weights of a step": {},
+        "decoder: product of a step": {},
+        "decoder: 10 tanh of a step": {},
+        "decoder: mask of a step": {},
+        "decoder: replay, forward and backward": {},
+    }
+    for precision in ("bfloat16", "float32"):
+        policy = AttentionPolicy(LinearEncoder(WIDTH), precision=precision)
+        policy.initialise(0)
+        encoding = policy.encode(instances)
+        fixed, first = encoding.detach(), each_customer(instances)
+        most = max_steps(instances)
+        tape = policy.new_tape(fixed, customers, most)
+        uniforms = torch.rand(most, batch_size, customers, generator=random)
+        tours = rollout(
+            policy, instances, fixed, customers, sampled_choice(uniforms), first, tape=tape
+        )
+
+        def replay(recorded, policy=policy, encoding=encoding, tours=tours) -> None:
+            log_prob = policy.log_probs(encoding, instances, tours, 1, tape=recorded).log_prob
+            tables = encoding.tables
+            torch.autograd.grad(log_prob.sum(), [tables.scores, tables.outputs])
+
+        ways = found["decoder: replay, forward and backward"]
+        ways[f"{precision}, from the tape"] = lambda r=replay, t=tape: r(t)
+        ways[f"{precision}, weights computed anew"] = lambda r=replay: r(None)
+
+    state = step(instances, reset(instances, customers), first)
+    legal = legal_mask(instances, state)
+    is_legal, tables = legal.float(), fixed.tables
+    rows = tables.scores.flatten(0, 1)
+    at = (state.position + torch.arange(0, len(rows), customers + 1)[:, None]).flatten()
+    load = (state.load * tables.scale[:, None])[..., None]
+
+    def softmax() -> torch.Tensor:
+        scores = (
+            rows.index_select(0, at).view(*load.shape[:2], -1) + load * tables.per_load[:, None]
+        )
+        by_head = scores.unflatten(-1, (HEADS, -1)).masked_fill(~legal[:, :, None], -torch.inf)
+        return by_head.softmax(-1).flatten(-2)
+
+    found["decoder: weights of a step"] = {
+        "products of two factors": lambda: glimpse_weights(
+            tables, state.position, state.load, is_legal
+        ),
+        "masked softmax": softmax,
+        "masked softmax, compiled": torch.compile(softmax),
+    }
+    weights, outputs = softmax(), tables.outputs
+    half, half_outputs = weights.bfloat16(), outputs.bfloat16()
+    by_head = weights.unflatten(-1, (HEADS, -1)).transpose(1, 2).flatten(0, 1)
+    values = fixed.values.flatten(0, 1)
+    keys = torch.randn(batch_size, WIDTH, customers + 1)
+    found["decoder: product of a step"] = {
+        "one table, bfloat16": lambda: torch.bmm(half, half_outputs),
+        "one table, float32": lambda: torch.bmm(weights, outputs),
+        "values, then projected keys, float32": lambda: torch.bmm(
+            torch.bmm(by_head, values)
+            .view(batch_size, HEADS, customers, -1)
+            .transpose(1, 2)
+            .reshape(batch_size, customers, WIDTH),
+            keys,
+        ),
+    }
+    raw = torch.bmm(weights, outputs)
+    found["decoder: 10 tanh of a step"] = {
+        "20 sigmoid - 10": lambda: raw.mul(2).sigmoid_().mul_(20).sub_(10),
+        "tanh": lambda: raw.tanh().mul_(10),
+    }
+    found["decoder: mask of a step"] = {
+        "subtract 1 / legal - 1": lambda: raw - is_legal.reciprocal().sub_(1),
+        "masked_fill": lambda: raw.masked_fill(~legal, -torch.inf),
+    }
+    found["decoder: masks of all steps"] = {
+        "recorded": lambda: tape.legal[:, : tours.shape[-1]].flatten(1, 2),
+        "from the tours": lambda: trace_of(instances, tours),
+    }
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
