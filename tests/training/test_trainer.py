@@ -224,10 +224,17 @@ def test_nothing_is_written_before_the_run(make_trainer: Make):
     assert not list(make_trainer().folder.iterdir())
 
 
-@pytest.mark.parametrize(("decay", "expected"), [("linear", 1 - 88 / 96), ("none", 1.0)])
+@pytest.mark.parametrize(
+    ("decay", "expected"), [("linear", 1 - 88 / 96), ("none", 1.0), ("steps", 0.25)]
+)
 def test_learning_rate(decay, expected, make_trainer: Make):
     """The last of twelve steps is taken at the rate of the 88 instances seen before it."""
-    trainer = make_trainer(f"learning_rate_decay={decay}", "learning_rate=0.01")
+    trainer = make_trainer(
+        f"learning_rate_decay={decay}",
+        "learning_rate=0.01",
+        "learning_rate_steps=[0.3,0.9,1.0]",
+        "learning_rate_factor=0.5",
+    )
     trainer.run()
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * expected)
 
@@ -387,6 +394,51 @@ def test_embedding_dims_must_agree(make_trainer: Make):
     """An encoder of another width than the policy is refused, with both numbers."""
     with pytest.raises(ValueError, match=r"encoder's embedding_dim is 4.*8"):
         make_trainer("encoder.embedding_dim=4")
+
+
+def test_multistart_takes_a_tour_for_each_customer(make_trainer: Make):
+    """Another number of tours is refused before the run; the right one begins them everywhere."""
+    with pytest.raises(ValueError, match=r"num_rollouts is 2; multistart=true needs 5"):
+        make_trainer("multistart=true", folder="wrong")
+    trainer = make_trainer("multistart=true", "num_rollouts=5")
+    instances = trainer.generator(4, torch.Generator().manual_seed(0))
+    draws = trainer.learner.draw(instances, torch.Generator().manual_seed(0))
+    assert trainer.learner(instances, draws).cost.shape == (4, 5)
+    assert trainer.run() == 0
+
+
+def test_validation_from_every_customer(make_trainer: Make):
+    """Multi-start's cost is never above greedy's; both are of the same policy."""
+    costs = []
+    for decode in ("greedy", "multistart"):
+        trainer = make_trainer(f"validation.decode={decode}", "learning_rate=1e-9", folder=decode)
+        trainer.run()
+        costs.append([float(row["val_cost"]) for row in metrics(trainer.folder)])
+    assert all(several <= one for one, several in zip(*costs, strict=True))
+    assert sum(costs[1]) < sum(costs[0])
+
+
+def test_entropy_is_rewarded(make_trainer: Make):
+    """A large weight keeps the policy nearer to chance than none does."""
+    found = []
+    for weight in (0.0, 5.0):
+        longer = "learning_rate=0.01", "learning_rate_decay=none", "max_instances=480"
+        trainer = make_trainer(f"entropy_weight={weight}", *longer, folder=f"w{weight}")
+        trainer.run()
+        instances = trainer.generator(64, torch.Generator().manual_seed(0))
+        draws = trainer.learner.draw(instances, torch.Generator().manual_seed(0))
+        found.append(trainer.learner(instances, draws).entropy.item())
+    assert found[1] > found[0] + 0.1
+
+
+def test_weight_decay_is_adams(make_trainer: Make):
+    """It draws the weights towards zero."""
+    sizes = []
+    for decay in (0.0, 100.0):
+        trainer = make_trainer(f"weight_decay={decay}", "learning_rate=0.01", folder=f"d{decay}")
+        trainer.run()
+        sizes.append(sum(p.norm().item() for p in trainer.learner.policy.parameters()))
+    assert sizes[1] < sizes[0] - 1
 
 
 def test_one_rollout_and_shared(make_trainer: Make):
