@@ -150,6 +150,7 @@ def _describe(run: _Planned) -> Run:
     else:
         state = "stopped" if has_checkpoint else "missing"
     encoder, variant = _encoder_and_variant(config)
+    policy = _class(config["policy"]).removesuffix("Policy").lower()
     size, capacity = problem["num_customers"], problem["capacity"]
     if variant == "strict_mask":
         capacity += 1  # what the vehicle holds; the mask leaves the last one aboard
@@ -159,11 +160,11 @@ def _describe(run: _Planned) -> Run:
         run=run.name,
         status=state,
         error=_error(status, run.folder) if state == "failed" else "",
-        problem=_problem_name(problem, capacity),
+        problem=_problem_name(problem, capacity, policy),
         num_customers=size,
         capacity=capacity,
         split_delivery=problem.get("split_delivery", False),
-        policy=_class(config["policy"]).removesuffix("Policy").lower(),
+        policy=policy,
         encoder=encoder,
         variant=variant,
         seed=config["seed"],
@@ -223,12 +224,14 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
     return encoder, ",".join(changes)
 
 
-def _problem_name(problem: dict, capacity: int) -> str:
+def _problem_name(problem: dict, capacity: int, policy: str) -> str:
+    """Another policy than the paper's is another problem to compare the encoders on."""
     size = problem["num_customers"]
     kind = _class(problem).removesuffix("Generator").lower()
-    if kind != "uniform":
-        return f"{kind}{size}"
-    return f"vrp{size}" if CAPACITY.get(size) == capacity else f"vrp{size}-capacity{capacity}"
+    name = f"vrp{size}" if kind == "uniform" else f"{kind}{size}"
+    if kind == "uniform" and CAPACITY.get(size) != capacity:
+        name += f"-capacity{capacity}"
+    return name if policy == "pointer" else f"{name}-{policy}"
 
 
 def _class(section: dict) -> str:
