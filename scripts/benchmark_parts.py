@@ -103,7 +103,7 @@ def _trunk(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], 
     import torch
     from torch import nn
 
-    from vrp.policy.trunk import InstanceNorm, Trunk
+    from vrp.policy.trunk import InstanceNorm, Trunk, TrunkShape
 
     x = torch.randn(batch_size, customers + 1, WIDTH, requires_grad=True)
     grad = torch.randn(x.shape)
@@ -113,7 +113,7 @@ def _trunk(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], 
         return lambda: network(x).backward(grad)
 
     def trunk(precision: str) -> Trunk:
-        return Trunk(6, WIDTH, HEADS, 4 * WIDTH, "instance", True, precision)
+        return Trunk(TrunkShape(6, WIDTH, HEADS, 4 * WIDTH, "instance", True, precision))
 
     return {
         "trunk: instance normalisation, forward and backward": {

@@ -31,8 +31,8 @@ from vrp.policy.glimpse import (
     make_factors,
 )
 from vrp.policy.initialisation import check_scheme, initialise_layers
-from vrp.policy.precision import check_precision, product_dtype
-from vrp.policy.trunk import Trunk
+from vrp.policy.precision import product_dtype
+from vrp.policy.trunk import Trunk, TrunkShape
 from vrp.problem.environment import State, trace
 from vrp.problem.instances import Instances
 
@@ -124,18 +124,20 @@ class AttentionPolicy(Policy):
         self.init = check_scheme(init)
         self.num_heads = num_heads
         self.tanh_clipping = float(tanh_clipping)
-        self.precision = check_precision(precision)
+        self.precision = precision
         self.encoder = encoder
         self.depot_encoder = copy.deepcopy(encoder)
         self.demand = nn.Linear(1, embedding_dim, bias=False)
         self.trunk = Trunk(
-            num_layers,
-            embedding_dim,
-            num_heads,
-            feed_forward_dim,
-            normalization,
-            combine_bias,
-            precision,
+            TrunkShape(
+                num_layers=num_layers,
+                embedding_dim=embedding_dim,
+                num_heads=num_heads,
+                feed_forward_dim=feed_forward_dim,
+                normalization=normalization,
+                combine_bias=combine_bias,
+                precision=precision,
+            )
         )
         self.query = nn.Linear(embedding_dim, embedding_dim, bias=False)
         self.load = nn.Linear(1, embedding_dim, bias=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -67,30 +69,65 @@ class BatchNorm(nn.BatchNorm1d):
 _NORMS = {"instance": InstanceNorm, "batch": BatchNorm, "rms": nn.RMSNorm}
 
 
+@dataclass(frozen=True)
+class TrunkShape:
+    """What a trunk is made of.
+
+    Args:
+        num_layers: at least 1.
+        embedding_dim: M.
+        num_heads: must divide M.
+        feed_forward_dim: hidden units of each feed-forward part.
+        normalization: one of `NORMALIZATIONS`.
+        combine_bias: whether the map behind the heads has a bias.
+        precision: of the products with weights, one of `precision.PRECISIONS`.
+
+    Raises:
+        ValueError: for a value out of range; names it and what is allowed.
+    """
+
+    num_layers: int
+    embedding_dim: int
+    num_heads: int
+    feed_forward_dim: int
+    normalization: str
+    combine_bias: bool
+    precision: str
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1:
+            raise ValueError(f"num_layers is {self.num_layers}; it must be at least 1")
+        if self.num_heads < 1 or self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"num_heads is {self.num_heads}; it must divide embedding_dim, which is "
+                f"{self.embedding_dim}"
+            )
+        if self.feed_forward_dim < 1:
+            raise ValueError(f"feed_forward_dim is {self.feed_forward_dim}; it must be at least 1")
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization is {self.normalization!r}; allowed: {', '.join(NORMALIZATIONS)}"
+            )
+        check_precision(self.precision)
+
+
 class TrunkLayer(nn.Module):
     """Multi-head attention and a feed-forward part, each added to its input and normalised.
 
     Source: Vaswani et al. (2017), with the normalisation of Kool et al. (2019), section 3.1.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_heads: int,
-        feed_forward_dim: int,
-        normalization: str,
-        combine_bias: bool,
-        precision: str,
-    ) -> None:
+    def __init__(self, shape: TrunkShape) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.precision = precision
-        self.queries_keys_values = nn.Linear(embedding_dim, 3 * embedding_dim, bias=False)
-        self.combine = nn.Linear(embedding_dim, embedding_dim, bias=combine_bias)
-        self.norm_attention = _NORMS[normalization](embedding_dim)
-        self.expand = nn.Linear(embedding_dim, feed_forward_dim)
-        self.contract = nn.Linear(feed_forward_dim, embedding_dim)
-        self.norm_feed_forward = _NORMS[normalization](embedding_dim)
+        dim, norm = shape.embedding_dim, _NORMS[shape.normalization]
+        self.num_heads = shape.num_heads
+        self.precision = shape.precision
+        self.queries_keys_values = nn.Linear(dim, 3 * dim, bias=False)
+        self.combine = nn.Linear(dim, dim, bias=shape.combine_bias)
+        self.norm_attention = norm(dim)
+        self.expand = nn.Linear(dim, shape.feed_forward_dim)
+        self.contract = nn.Linear(shape.feed_forward_dim, dim)
+        self.norm_feed_forward = norm(dim)
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(N, V, M) to the same."""
@@ -112,43 +149,7 @@ class TrunkLayer(nn.Module):
 
 
 class Trunk(nn.Sequential):
-    """Several layers, (N, V, M) to (N, V, M).
+    """Several layers, (N, V, M) to (N, V, M)."""
 
-    Args:
-        num_layers: at least 1.
-        embedding_dim: M.
-        num_heads: must divide M.
-        feed_forward_dim: hidden units of each feed-forward part.
-        normalization: one of `NORMALIZATIONS`.
-        combine_bias: whether the map behind the heads has a bias.
-        precision: of the products with weights, one of `precision.PRECISIONS`.
-
-    Raises:
-        ValueError: for a value out of range; names it and what is allowed.
-    """
-
-    def __init__(
-        self,
-        num_layers: int,
-        embedding_dim: int,
-        num_heads: int,
-        feed_forward_dim: int,
-        normalization: str,
-        combine_bias: bool,
-        precision: str,
-    ) -> None:
-        if num_layers < 1:
-            raise ValueError(f"num_layers is {num_layers}; it must be at least 1")
-        if num_heads < 1 or embedding_dim % num_heads:
-            raise ValueError(
-                f"num_heads is {num_heads}; it must divide embedding_dim, which is {embedding_dim}"
-            )
-        if feed_forward_dim < 1:
-            raise ValueError(f"feed_forward_dim is {feed_forward_dim}; it must be at least 1")
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization is {normalization!r}; allowed: {', '.join(NORMALIZATIONS)}"
-            )
-        check_precision(precision)
-        shape = embedding_dim, num_heads, feed_forward_dim, normalization, combine_bias, precision
-        super().__init__(*(TrunkLayer(*shape) for _ in range(num_layers)))
+    def __init__(self, shape: TrunkShape) -> None:
+        super().__init__(*(TrunkLayer(shape) for _ in range(shape.num_layers)))
