@@ -11,6 +11,7 @@ from launcher import Job, launch
 from schema import BenchmarkConfig
 
 _COUNTED = 8  # instances of the step whose arithmetic is counted
+_DECODINGS = 5
 PARTS = ("generate", "encode", "rollout", "baseline", "replay", "backward", "optimizer")
 
 
@@ -18,6 +19,7 @@ def prepare(job: Job) -> Callable[[], None]:
     """Build the learner that the config names."""
     import torch
 
+    from vrp.search import Greedy
     from vrp.training.build import build_generator, build_learner
     from vrp.training.compilation import missing_for_compile
     from vrp.training.device import choose_device
@@ -56,11 +58,22 @@ def prepare(job: Job) -> Callable[[], None]:
         if compiled:
             learner.compile_kernels()
 
-    return lambda: measure(config, step, clock, device, compile_kernels, compiled)
+    def decode() -> None:
+        learner.policy.eval()
+        Greedy()(learner.policy, to_decode, random)
+
+    to_decode = generator(config["decoded"], random).to(device)
+    return lambda: measure(config, step, decode, clock, device, compile_kernels, compiled)
 
 
 def measure(
-    config: dict, step: Callable, clock: Clock, device, compile_kernels: Callable, compiled: bool
+    config: dict,
+    step: Callable,
+    decode: Callable,
+    clock: Clock,
+    device,
+    compile_kernels: Callable,
+    compiled: bool,
 ) -> None:
     """Count the arithmetic, warm up, time, and print."""
     import torch
@@ -108,6 +121,11 @@ def measure(
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     )
     print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included")
+    times = sorted(clock.timed(decode) for _ in range(_DECODINGS + 1))
+    print(
+        f"greedy decoding: {config['decoded'] / times[_DECODINGS // 2]:.0f} instances/s, "
+        f"{config['decoded']} at once, tours checked"
+    )
 
 
 def matrix_rate(device) -> float:

@@ -128,7 +128,9 @@ class BenchmarkConfig(TrainConfig):
     Attributes:
         warmup: steps before the measurement.
         steps: measured steps.
+        decoded: instances decoded at once.
     """
 
     warmup: int = limits(min=1)
     steps: int = limits(min=1)
+    decoded: int = limits(min=1)

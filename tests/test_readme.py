@@ -26,7 +26,14 @@ SHORTER = {
     "scripts/benchmark_parts.py": ["--repeats=1", "--threads=1", "--batch-size=4"],
     "scripts/layer_facts.py": ["--fast", "--only=shapes"],
     "scripts/evaluate.py": ["limit=8", "threads=1"],
-    "scripts/benchmark.py": ["batch_size=16", "steps=1", "warmup=1", "compile=off", "threads=1"],
+    "scripts/benchmark.py": [
+        "batch_size=16",
+        "decoded=16",
+        "steps=1",
+        "warmup=1",
+        "compile=off",
+        "threads=1",
+    ],  # fmt: skip
 }
 
 
