@@ -54,16 +54,15 @@ def prepare(job: Job) -> Callable[[], None]:
         optimizer.step()
         clock.lap("optimizer")
 
-    def compile_kernels() -> None:
-        if compiled:
-            learner.compile_kernels()
+    def compile_kernels() -> bool:
+        return compiled and learner.compile_kernels()
 
     def decode() -> None:
         learner.policy.eval()
         Greedy()(learner.policy, to_decode, random)
 
     to_decode = generator(config["decoded"], random).to(device)
-    return lambda: measure(config, step, decode, clock, device, compile_kernels, compiled)
+    return lambda: measure(config, step, decode, clock, device, compile_kernels)
 
 
 def measure(
@@ -73,7 +72,6 @@ def measure(
     clock: Clock,
     device,
     compile_kernels: Callable,
-    compiled: bool,
 ) -> None:
     """Count the arithmetic, warm up, time, and print."""
     import torch
@@ -85,7 +83,7 @@ def measure(
     with FlopCounterMode(display=False) as counter:
         step(_COUNTED)
     work = counter.get_total_flops() / _COUNTED  # per instance
-    compile_kernels()
+    is_compiled = compile_kernels()
     for _ in range(config["warmup"]):
         step()
     clock.seconds.clear()
@@ -98,7 +96,7 @@ def measure(
         f"C = {problem['num_customers']}, batch {batch}, K = {config['num_rollouts']}, "
         f"{config['policy']['_target_'].rpartition('.')[2]}, "
         f"{config['baseline']['_target_'].rpartition('.')[2]}, "
-        f"{'compiled' if compiled else 'eager'}"
+        f"{'compiled' if is_compiled else 'eager'}"
     )
     print(f"on {name}, {versions()['threads']} threads, torch {versions()['torch']}")
     total = sum(clock.seconds.values())

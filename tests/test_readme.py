@@ -33,7 +33,7 @@ SHORTER = {
         "warmup=1",
         "compile=off",
         "threads=1",
-    ],  # fmt: skip
+    ],
 }
 
 

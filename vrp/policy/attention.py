@@ -156,8 +156,9 @@ class AttentionPolicy(Policy):
             if child is not self.encoder and child is not self.depot_encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> None:
-        """Nothing: what the compiler makes of these loops is slower on a CPU (see README.md)."""
+    def compile_kernels(self) -> bool:
+        """False: what the compiler makes of these loops is slower on a CPU (see README.md)."""
+        return False
 
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator

@@ -71,8 +71,8 @@ class Policy(nn.Module, ABC):
         """Set every parameter from `seed` and its name."""
 
     @abstractmethod
-    def compile_kernels(self) -> None:
-        """Fuse the inner loops with `torch.compile` from the next call on."""
+    def compile_kernels(self) -> bool:
+        """Fuse the inner loops with `torch.compile` from the next call on, if there are any."""
 
     @abstractmethod
     def dropout_mask(

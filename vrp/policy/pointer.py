@@ -137,9 +137,10 @@ class PointerPolicy(Policy):
             if child is not self.encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> None:
+    def compile_kernels(self) -> bool:
         """Fuse the inner loops with `torch.compile` from the next call on."""
         self._kernels = compiled_kernels()
+        return True
 
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator

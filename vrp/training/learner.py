@@ -86,10 +86,10 @@ class Learner(nn.Module):
         self.multistart = multistart
         self.entropy_weight = entropy_weight
 
-    def compile_kernels(self) -> None:
-        """Fuse the inner loops with `torch.compile` from the next call on."""
-        self.policy.compile_kernels()
+    def compile_kernels(self) -> bool:
+        """Fuse the inner loops with `torch.compile` from the next call on, if there are any."""
         self.baseline.compile_kernels()
+        return self.policy.compile_kernels()
 
     def draw(self, instances: Instances, generator: torch.Generator) -> Draws:
         """The random numbers for one pass over CPU `instances`, from a CPU generator."""
