@@ -248,9 +248,10 @@ def test_effects_and_ranks_are_those_put_in(whole):
     assert not found["tf32"].is_longer
     assert not found["tf32"].is_slower
     assert re.search(r"\| `reshape` \| 4 \| .* \| > 2\.00 \| 0 of 4 \| both \|", whole[2].markdown)
-    assert "`reshape` reproduces longer training with worse results best:" in words(
-        whole[2].sections[0]
-    )
+    text = words(whole[2].sections[0])
+    assert "`reshape` reproduces longer training with worse results best:" in text
+    assert re.search(r"Both are seen with `strict_mask` \(\+\d", text)
+    assert re.search(r"Neither is shown with .*`tf32` \(", text)
 
 
 def test_no_change_is_blamed_without_reason():
@@ -421,6 +422,14 @@ def test_the_figures_are_linked_from_the_markdown(whole, tmp_path):
     written = write_report(tmp_path, whole[2])
     linked = re.findall(r"\]\((\S+?)\)", (tmp_path / "report.md").read_text())
     assert sorted(linked) == sorted(name for name in written if name.endswith(".svg"))
+
+
+def test_figures_of_the_last_report_do_not_stay(whole, tmp_path):
+    """Those that the new one lacks go; files that no report drew stay."""
+    write_report(tmp_path, whole[2])
+    (tmp_path / "own.svg").write_bytes(b"<svg/>")
+    written = write_report(tmp_path, make_report([], [], PLAN))
+    assert {path.name for path in tmp_path.iterdir()} == {"own.svg", *written}
 
 
 def test_a_study_of_nothing_but_changes_is_reported():

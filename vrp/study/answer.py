@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vrp.study.analysis import Analysis, costs, mean_of
+from collections.abc import Sequence
+
+from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import Slowdown
@@ -20,6 +22,7 @@ from vrp.study.wording import (
     number,
     p_text,
     share,
+    signed,
 )
 
 
@@ -210,8 +213,25 @@ def _mistake(analysis: Analysis) -> str:
     both = "" if best.is_longer and best.is_slower else ", though only in part"
     return (
         f"Of {count(len(suspects), 'change')} tried, `{best.name}` reproduces longer training with "
-        f"worse results best{both}: {listed(effects)}."
+        f"worse results best{both}: {listed(effects)}.{_other_mistakes(suspects[1:])}"
     )
+
+
+def _other_mistakes(others: Sequence[Effect]) -> str:
+    """What the changes after the first one show, most to least."""
+    shown: dict[str, list[str]] = {}
+    for effect in others:
+        if effect.comparison is None:
+            continue
+        kind = {
+            (True, True): "Both are seen with",
+            (True, False): "Longer tours only with",
+            (False, True): "Longer training only with",
+            (False, False): "Neither is shown with",
+        }[effect.is_longer, effect.is_slower]
+        found = f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
+        shown.setdefault(kind, []).append(found)
+    return "".join(f" {kind} {listed(names)}." for kind, names in shown.items())
 
 
 def _late(slowdown: Slowdown) -> str:

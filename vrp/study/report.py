@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def make_report(runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan) -
 
 
 def write_report(folder: Path, report: Report) -> list[str]:
-    """Write report.md, report.html and the figures.
+    """Write report.md, report.html and the figures; remove those that only the last report had.
 
     Returns:
         The names of the files.
@@ -90,6 +91,14 @@ def write_report(folder: Path, report: Report) -> list[str]:
     files = {name: svg for name, svg in sorted(report.figures.items())}
     files["report.md"] = report.markdown.encode()
     files["report.html"] = report.html.encode()
+    for name in _figures_of(folder / "report.md") - files.keys():
+        (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return list(files)
+
+
+def _figures_of(markdown: Path) -> set[str]:
+    if not markdown.exists():
+        return set()
+    return set(re.findall(r"!\[[^\]]*\]\(([\w-]+\.svg)\)", markdown.read_text(encoding="utf-8")))
