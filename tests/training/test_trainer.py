@@ -127,6 +127,20 @@ def test_validation_is_the_same_for_every_seed(make_trainer: Make):
     assert not measured & set(torch.cat(trained).tolist())
 
 
+def test_a_standard_set_is_validated_with_the_problems_vehicle(make_trainer: Make):
+    """The set's customers; its near-optimal costs only for the vehicle that they are of."""
+    found = {}
+    for capacity in (19, 20):
+        found[capacity] = make_trainer(
+            "problem.num_customers=10", f"problem.capacity={capacity}",
+            "problem.max_demand=9", "validation.set=kool10-val", folder=str(capacity),
+        ).validation  # fmt: skip
+    assert torch.equal(found[19].instances.customers, found[20].instances.customers)
+    assert found[19].instances.capacity.unique().tolist() == [19]
+    assert found[19].reference_cost is None
+    assert found[20].reference_cost is not None
+
+
 def test_writing_changes_nothing(make_trainer: Make):
     """How often a checkpoint is written does not change what a run learns."""
     often, rarely = (

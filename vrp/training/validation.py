@@ -61,9 +61,9 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int, decode:
 
     Args:
         generator: of the training instances.
-        name: a standard set; or `auto`, the validation twin of the problem's size where it is
-            one of the paper's, else `limit` instances of the generator itself, the same for
-            every seed.
+        name: a standard set, solved with the problem's own capacity; or `auto`, the validation
+            twin of the problem's size where it is one of the paper's, else `limit` instances of
+            the generator itself, the same for every seed.
         limit: instances.
         decode: `greedy` or `multistart`.
 
@@ -80,5 +80,10 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int, decode:
             return Validation("generated", instances, None, search)
         name = f"kool{size}-val"
     instances = replace(standard_set(name, limit), split_delivery=generator.split_delivery)
-    known = None if generator.split_delivery else reference(name)
+    is_standard = not generator.split_delivery
+    if bool((instances.capacity != generator.capacity).any()):
+        is_standard = False
+        capacity = torch.full_like(instances.capacity, generator.capacity)
+        instances = replace(instances, capacity=capacity)
+    known = reference(name) if is_standard else None
     return Validation(name, instances, None if known is None else known.cost, search)
