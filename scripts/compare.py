@@ -66,16 +66,18 @@ def compare(options: argparse.Namespace) -> list[Path]:
     Raises:
         OSError, ValueError: if the input cannot be used.
     """
-    from vrp.study.plan import read_plan
+    from vrp.study.plan import read_plan, read_remarks
     from vrp.study.report import make_report, write_report
 
-    plan = read_plan(options.plan)
+    if not options.plan.is_file():
+        raise ValueError(f"--plan is {options.plan}; there is no such file")
+    plan, remarks = read_plan(options.plan), read_remarks(options.plan)
     from_files = len(options.paths) == 2 and all(p.suffix == ".csv" for p in options.paths)
     if from_files and (options.tests or options.limit or options.earlier):
         raise ValueError("--tests, --limit and --with go with folders, not with files")
     folder = options.output or (options.paths[0].parent if from_files else COMPARED)
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
-    report = make_report(runs, curves, plan)
+    report = make_report(runs, curves, plan, remarks)
     return [folder / name for name in write_report(folder, report)]
 
 

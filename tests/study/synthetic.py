@@ -39,11 +39,12 @@ def run(
         sweep=sweep, run=name, status="finished", error="", problem=problem, num_customers=size,
         capacity=size + 10, split_delivery=False, policy="pointer", encoder=encoder,
         variant=variant, seed=seed, budget=BUDGET, instances=BUDGET, batch_size=64,
-        num_rollouts=8, learning_rate=1e-3, seconds=1300.0 + 10 * seed,
+        num_rollouts=8, learning_rate=1e-3, settings="baseline=shared", seconds=1300.0 + 10 * seed,
         train_seconds=1200.0 + 9 * seed + (20 if encoder == "conv1d" else 0), threads=1,
         device="cpu", precision="float32", torch="2.13.0", parameters=198_784, checkpoint="last",
         test_set=f"kool{size}", decode="greedy", test_instances=10_000, cost=cost, gap=gap,
-        reference_instances=1000, val_cost=cost + 0.01, val_gap=gap + 0.2,
+        reference_instances=1000, validation=f"kool{size}-val", val_cost=cost + 0.01,
+        val_gap=gap + 0.2,
     )  # fmt: skip
     return replace(made, **changed)
 
@@ -55,9 +56,18 @@ def lost(made: Run, status: str, error: str = "") -> Run:
         test_instances=None, cost=None, gap=None, reference_instances=None,
         **({"instances": made.budget // 4} if status == "stopped" else {"instances": None,
             "seconds": None, "train_seconds": None, "parameters": None}),
-        val_cost=None, val_gap=None,
+        validation="", val_cost=None, val_gap=None,
     )  # fmt: skip
     return untested
+
+
+def timed(encoder: str, seed: int, seconds: float) -> Run:
+    """A run that was made to be timed."""
+    made = run(encoder, seed, 5.0, sweep="timing-vrp10", train_seconds=seconds)
+    return replace(
+        made, checkpoint="", test_set="", decode="", test_instances=None, cost=None, gap=None,
+        reference_instances=None,
+    )  # fmt: skip
 
 
 def pairs(

@@ -7,7 +7,7 @@ import pytest
 from synthetic import PLAN, curve, run
 
 from vrp.study.analysis import Analysis
-from vrp.study.learning import Curve, Curves, band_by_instances, band_by_seconds, last_quarter
+from vrp.study.learning import Curve, Curves, band_by_instances, band_by_seconds, late_fall
 from vrp.study.records import CurvePoint
 
 
@@ -53,14 +53,14 @@ def test_there_is_no_band_without_common_ground():
         assert band_by_seconds(curves) is None
 
 
-def test_the_last_quarter_is_of_the_budget():
+def test_the_late_fall_is_of_the_budget():
     """Costs 8, 6, 5, 4.5, 4.05 at 0 to 400: a tenth is lost after 300."""
     single = run("linear", 0, 5.0)
     points = [
         CurvePoint(single.sweep, single.run, 100 * i, float(i), float(i), None, cost, None)
         for i, cost in enumerate([8, 6, 5, 4.5, 4.05])
     ]
-    found = last_quarter(points, [single])
+    found = late_fall(points, [single], 0.75)
     assert (found.value, found.count) == (pytest.approx(10), 1)
     assert not found.is_bounded
 

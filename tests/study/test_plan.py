@@ -24,7 +24,7 @@ def test_the_stored_plan_asks_the_primary_question():
     assert (plan.problem, plan.test_set, plan.test_instances) == ("vrp10", "kool10", 10_000)
     assert (plan.decode, plan.checkpoint, plan.encoders) == ("greedy", "last", ("conv1d", "linear"))
     assert (plan.margin_percent, plan.alpha, plan.power) == (0.5, 0.05, 0.8)
-    assert len(plan.seeds) >= 10
+    assert (plan.seeds, plan.budget) == (tuple(range(10)), 400_000)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from vrp.study.wording import count, listed, number, span
 def account(analysis: Analysis) -> Section:
     """Runs x instances x minutes by sweep, then everything that is not counted."""
     study = analysis.study
-    runs = [*study.runs.values(), *study.pilot_runs.values()]
+    runs = [*study.runs.values(), *study.timing_runs.values(), *study.pilot_runs.values()]
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.sweep, run.problem), []).append(run)
@@ -33,13 +33,13 @@ def account(analysis: Analysis) -> Section:
         ),
         Items(_lost(analysis))
         if _lost(analysis)
-        else Text("No run failed, stopped or is missing."),
+        else Text("No run failed, is unfinished or missing."),
     ]
     if study.pilot_runs:
         pilots = [f"`{run.sweep}/{run.run}` ({run.status})" for run in study.pilot_runs.values()]
         blocks.append(Text(f"Pilot, never counted: {', '.join(pilots)}."))
-    if analysis.plan.notes:
-        blocks.append(Items(analysis.plan.notes))
+    if notes := (*analysis.plan.notes, *analysis.remarks):
+        blocks.append(Items(notes))
     return Section("What was run", tuple(blocks))
 
 
@@ -51,7 +51,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         runs[0].sweep,
         runs[0].problem.upper(),
         str(len(runs)),
-        "pilot" if runs[0].is_pilot else str(counted),
+        "pilot" if runs[0].is_pilot else "timing" if runs[0].is_timing else str(counted),
         span(seen or [run.budget for run in runs]),
         span(run.batch_size for run in runs),
         span(run.num_rollouts for run in runs),
@@ -87,7 +87,7 @@ def _lost(analysis: Analysis) -> tuple[str, ...]:
         if run.status == "finished":
             what += "finished but not tested"
         elif run.status == "stopped" and run.instances is not None:
-            what += f"stopped after {run.instances:,} of {run.budget:,} instances"
+            what += f"unfinished, {run.instances:,} of {run.budget:,} instances"
         else:
             what += run.status
         items.append(what + (f": {_one_line(run.error)}" if run.error else ""))

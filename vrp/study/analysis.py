@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from vrp.study.comparisons import Comparison, Study, Test, variant_name
-from vrp.study.learning import Curves, Slowdown
+from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, holm, mean_interval
 
 Verdict = Literal["equivalent", "different", "undecided", "no data"]
+_EARLY = 0.1  # share of the budget by which a run that does not learn has ended to learn
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,12 @@ class Effect:
         variant: its name in runs.csv.
         rows: its counted runs in the test.
         comparison: of the final costs; None without partners.
-        slowdown: of the learning; None without curves.
+        slowdown: of the learning; None without curves that can be compared.
+        fall: of the validation cost after the first tenth of the budget, in percent; None without
+            curves.
+        p: of a difference in cost, after Holm's correction; None without two pairs.
+        p_equivalence: of equivalence, likewise.
+        alpha: level of both.
     """
 
     encoder: str
@@ -34,6 +40,10 @@ class Effect:
     rows: tuple[Run, ...]
     comparison: Comparison | None
     slowdown: Slowdown | None
+    fall: Interval | None
+    p: float | None
+    p_equivalence: float | None
+    alpha: float
 
     @property
     def name(self) -> str:
@@ -41,9 +51,19 @@ class Effect:
         return variant_name(self.encoder, self.variant)
 
     @property
+    def is_different(self) -> bool:
+        """Whether its tours are of another length."""
+        return self.p is not None and self.p < self.alpha
+
+    @property
     def is_longer(self) -> bool:
-        """Whether its tours are longer, by the whole interval."""
-        return self.comparison is not None and self.comparison.percent.low > 0
+        """Whether its tours are longer."""
+        return self.is_different and self.comparison.percent.value > 0
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether its tours are as long, within the margin."""
+        return self.p_equivalence is not None and self.p_equivalence < self.alpha
 
     @property
     def is_slower(self) -> bool:
@@ -51,11 +71,26 @@ class Effect:
         return self.slowdown is not None and self.slowdown.ratio.low > 1
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether it learns nothing after the first tenth of its budget."""
+        if self.fall is None or self.comparison is None:
+            return False
+        return self.fall.value < self.comparison.margin_percent
+
+    @property
+    def shows(self) -> str:
+        """What it has of the observation: longer training with worse results."""
+        if self.is_stuck and self.is_longer:
+            return "longer tours, stops learning"
+        both = {(True, True): "both", (True, False): "longer tours", (False, True): "slower"}
+        return both.get((self.is_longer, self.is_slower), "neither")
+
+    @property
     def rank(self) -> tuple:
-        """Small for what is both slower and longer, then longer, then slower, then by effect."""
+        """Small for what is slower and longer and yet learns, then by how much it has of it."""
+        kinds = ("both", "longer tours, stops learning", "longer tours", "slower", "neither")
         percent = -math.inf if self.comparison is None else self.comparison.percent.value
-        group = 3 - 2 * self.is_longer - self.is_slower
-        return group, -percent, self.name
+        return kinds.index(self.shows), -percent, self.name
 
 
 class Analysis:
@@ -65,47 +100,83 @@ class Analysis:
         runs: all lines of runs.csv.
         curves: all lines of curves.csv.
         plan: of the study.
+        remarks: sentences for the account, written after the plan.
 
     Raises:
         ValueError: if runs that belong to one comparison differ in a setting; names them.
     """
 
-    def __init__(self, runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan) -> None:
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        curves: Iterable[CurvePoint],
+        plan: Plan,
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.plan = plan
+        self.remarks = tuple(remarks)
         self.study = Study(runs, plan)
         self.points = list(curves)
         self.primary = self.study.primary()
         self.secondary = self.study.secondary()
-        self.effects = {
-            problem: self._effects(problem)
-            for problem in dict.fromkeys(
-                [*self.study.problems, *(r.problem for r in self.study.tested)]
-            )
-        }
-        self._adjusted = self._adjust()
+        problems = dict.fromkeys([*self.study.problems, *(r.problem for r in self.study.tested)])
+        changed = {problem: self._changed(problem) for problem in problems}
+        self.families = self._families(changed)
+        self._difference, self._equivalence = self._adjust()
+        self.effects = {problem: self._effects(found) for problem, found in changed.items()}
 
     def slowdown(self, comparison: Comparison | None) -> Slowdown | None:
-        """Of the learning of a comparison's first kind; None without partners or curves."""
+        """Of the learning of a comparison's first kind.
+
+        None without partners or curves, and where the two kinds were validated on different
+        instances.
+        """
         if comparison is None:
             return None
+        plain = self.study.plain(comparison.test).get(comparison.reference, {}).values()
+        runs = [*comparison.ours, *comparison.theirs, *plain]
+        if len({run.validation for run in runs}) > 1:
+            return None
         # Only these two kinds: another one without gaps shall not turn gaps into costs.
-        return Curves(self.points, [*comparison.ours, *comparison.theirs]).slowdown(comparison)
+        return Curves(self.points, runs).slowdown(comparison, plain)
 
     def main_test(self, problem: str) -> Test | None:
         """The one that a problem's variants are judged by."""
         return self.study.primary_test(problem)
 
-    def _effects(self, problem: str) -> list[Effect]:
+    def _changed(self, problem: str) -> dict[tuple[str, str], tuple[list[Run], Comparison | None]]:
+        """Runs and comparison of each variant, by encoder and variant."""
         test = self.main_test(problem)
-        found = []
+        found = {}
         for (encoder, variant), rows in self.study.variants(problem).items():
             comparison = None
             if test is not None:
                 rows = [r for r in rows if (r.test_set, r.decode) == (test.test_set, test.decode)]
                 comparison = self.study.against_linear(encoder, variant, test)
-            slowdown = self.slowdown(comparison)
-            found.append(Effect(encoder, variant, tuple(rows), comparison, slowdown))
+            found[encoder, variant] = (rows, comparison)
+        return found
+
+    def _effects(self, changed: Mapping) -> list[Effect]:
+        found = [
+            self.effect(*kind, rows, comparison) for kind, (rows, comparison) in changed.items()
+        ]
         return sorted(found, key=lambda effect: effect.rank)
+
+    def effect(
+        self, encoder: str, variant: str, rows: Sequence[Run], comparison: Comparison | None
+    ) -> Effect:
+        """What a kind of run does, with all that is derived from its comparison with linear."""
+        return Effect(
+            encoder,
+            variant,
+            tuple(rows),
+            comparison,
+            self.slowdown(comparison),
+            late_fall(self.points, rows, _EARLY),
+            self.adjusted_difference(comparison),
+            self.adjusted_equivalence(comparison),
+            self.plan.alpha,
+        )
 
     def suspects(self, problem: str) -> list[Effect]:
         """The variants of linear and conv1d, the best reproduction first."""
@@ -115,35 +186,40 @@ class Analysis:
         """The variants of embedding."""
         return [e for e in self.effects.get(problem, []) if e.encoder == "embedding"]
 
-    @property
-    def family(self) -> list[Comparison]:
-        """All secondary comparisons: Holm's correction of differences is over these."""
-        effects = [e.comparison for row in self.effects.values() for e in row]
-        return [c for c in (*self.secondary, *effects) if c is not None and c.p is not None]
+    def _families(self, changed: Mapping[str, Mapping]) -> dict[str, list[Comparison]]:
+        """The secondary comparisons by question; Holm's correction is within a question."""
+        families = {"encoders": list(self.secondary), "changes": [], "tables": []}
+        for found in changed.values():
+            for (encoder, _), (_, comparison) in found.items():
+                if comparison is not None:
+                    families["tables" if encoder == "embedding" else "changes"].append(comparison)
+        return {
+            question: [c for c in comparisons if c.p is not None]
+            for question, comparisons in families.items()
+        }
 
     @property
-    def equivalence_family(self) -> list[Comparison]:
-        """Those of the encoders of the primary question; of others equivalence is not asked."""
+    def equivalence_families(self) -> dict[str, list[Comparison]]:
+        """As `families`; of two encoders equivalence is asked only of the primary question's."""
         pair = set(self.plan.encoders)
-        return [c for c in self.secondary if {c.name, c.reference} == pair and c.p is not None]
+        asked = [c for c in self.families["encoders"] if {c.name, c.reference} == pair]
+        return {**self.families, "encoders": asked}
 
     def _adjust(self) -> tuple[dict[Comparison, float], dict[Comparison, float]]:
-        family = self.family
-        difference = holm([c.p for c in family])
-        asked = self.equivalence_family
-        equivalence = holm([c.equivalence.p for c in asked])
-        return (
-            dict(zip(family, difference, strict=True)),
-            dict(zip(asked, equivalence, strict=True)),
-        )
+        difference, equivalence = {}, {}
+        for family in self.families.values():
+            difference |= zip(family, holm([c.p for c in family]), strict=True)
+        for family in self.equivalence_families.values():
+            equivalence |= zip(family, holm([c.equivalence.p for c in family]), strict=True)
+        return difference, equivalence
 
     def adjusted_difference(self, comparison: Comparison | None) -> float | None:
         """Holm's p of the difference; None without two seeds."""
-        return self._adjusted[0].get(comparison)
+        return self._difference.get(comparison)
 
-    def adjusted_equivalence(self, comparison: Comparison) -> float | None:
+    def adjusted_equivalence(self, comparison: Comparison | None) -> float | None:
         """Holm's p of the equivalence; None where it is not asked, or without two seeds."""
-        return self._adjusted[1].get(comparison)
+        return self._equivalence.get(comparison)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -154,19 +230,15 @@ class Analysis:
             return "equivalent"
         return "different" if self.primary.p < self.plan.alpha else "undecided"
 
-    def speedup(self, test: Test, name: str, reference: str) -> Interval | None:
+    def speedup(self, problem: str, name: str, reference: str) -> Interval | None:
         """Instances per second in training steps, as a ratio by seed, with its interval.
 
-        None without pairs, or where threads or devices differ.
+        Of runs that were made to be timed, one after the other; None without pairs of them.
         """
-        plain = self.study.plain(test)
-        both = [plain.get(key, {}) for key in (name, reference)]
-        seeds = sorted(set(both[0]) & set(both[1]))
-        pairs = [(both[0][seed], both[1][seed]) for seed in seeds]
-        machines = {(run.threads, run.device) for pair in pairs for run in pair}
-        rates = [(rate(a), rate(b)) for a, b in pairs]
-        rates = [pair for pair in rates if None not in pair]
-        if not rates or len(machines) > 1:
+        timed = self.study.timed(problem)
+        both = [timed.get(key, {}) for key in (name, reference)]
+        rates = [(rate(both[0][s]), rate(both[1][s])) for s in sorted(set(both[0]) & set(both[1]))]
+        if not rates:
             return None
         found = mean_interval([math.log(a / b) for a, b in rates])
         low, high = (math.exp(x) if x < 700 else math.inf for x in (found.low, found.high))

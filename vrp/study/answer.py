@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Section, Text
-from vrp.study.learning import Slowdown
+from vrp.study.learning import Slowdown, late_fall
 from vrp.study.records import Run
-from vrp.study.statistics import one_seed, seeds_needed
+from vrp.study.statistics import OneSeed, mean_interval, one_seed, seeds_needed
 from vrp.study.wording import (
     between,
     change,
@@ -21,7 +22,6 @@ from vrp.study.wording import (
     name,
     number,
     p_text,
-    share,
     signed,
 )
 
@@ -64,8 +64,8 @@ def verdict_text(analysis: Analysis) -> str:
     if analysis.verdict == "equivalent":
         text = (
             f"**Equivalent.** On {problem}, {long} and {theirs} end with tours of the same length, "
-            f"to within {margin}. {measured}; {equal}, level {plan.alpha:g}. Replacing the one by "
-            "the other does not explain worse results."
+            f"to within {margin}. {measured}; {equal}, level {plan.alpha:g}. A correct replacement "
+            "of the one by the other does not explain worse results."
         )
         if primary.p < plan.alpha:
             text += f" There is a difference ({unequal}), but it is smaller than the margin."
@@ -113,10 +113,7 @@ def _evidence(analysis: Analysis) -> str:
         )
         if deviations := analysis.study.deviations(primary):
             parts.append(f"**Not as planned:** {'; '.join(deviations)}.")
-    parts.append(
-        f"Confidence is 95 % for intervals; the margin of {plan.margin_percent:g} % of the tour "
-        f"length and the level {plan.alpha:g} are the plan's."
-    )
+    parts.append("Intervals have 95 % confidence.")
     parts.append(tally(analysis))
     return " ".join(parts)
 
@@ -139,7 +136,7 @@ def _tally(analysis: Analysis, runs: list[Run]) -> str:
     rest = [run for run in runs if run.key not in study.counted]
     reasons = {
         "failed": sum(run.status == "failed" for run in rest),
-        "stopped early": sum(run.status == "stopped" for run in rest),
+        "unfinished": sum(run.status == "stopped" for run in rest),
         "missing": sum(run.status == "missing" for run in rest) + len(study.absent),
         "finished but not tested": sum(run.status == "finished" for run in rest),
     }
@@ -183,24 +180,33 @@ def _single_seed(analysis: Analysis) -> str:
     reference = analysis.plan.encoders[1]
     rows = analysis.study.plain(test).get(reference, {}) if test else {}
     if len(rows) < 3:
-        return "One run against one other: no data, it takes three seeds."
-    one, two = (one_seed(costs(rows.values()), percent) for percent in (1, 2))
+        return "One seed only: no data, it takes three runs that differ in nothing else."
+    values = costs(rows.values())
+    spread = mean_interval(values)
+    one, two = (one_seed(values, percent) for percent in (1, 2))
     return (
-        f"One run against one other: two runs of {name(reference)} that differ only in the seed "
-        f"end 1 % or more apart in {share(one.share)} of the comparisons made here, and 2 % or "
-        f"more in {share(two.share)}; for normally distributed outcomes of the same spread it is "
-        f"{share(one.normal_share)} and {share(two.normal_share)}."
+        f"One seed only: {len(rows)} runs of {name(reference)} that differ in nothing but the seed "
+        f"spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation), and the "
+        f"two furthest apart differ by {number(one.largest, 2)} %. Of two such runs, chance alone "
+        f"sets 1 % or more between them {_how_often(one)}, and 2 % or more {_how_often(two)}."
     )
+
+
+def _how_often(found: OneSeed) -> str:
+    seen = number(100 * found.share.value, 0)
+    most = max(1, math.ceil(100 * found.normal_share.high))
+    return f"in {seen} % of the pairs seen (at most {most} % if outcomes are normal)"
 
 
 def _mistake(analysis: Analysis) -> str:
     suspects = analysis.suspects(analysis.plan.problem)
-    if not suspects:
+    tried = [effect for effect in suspects if effect.p is not None]
+    if not tried:
         return "Which mistake makes Linear look worse: no data."
-    best = suspects[0]
+    best = tried[0]
     if not (best.is_longer or best.is_slower):
         return (
-            f"Of {count(len(suspects), 'change')} tried, none makes tours longer or learning "
+            f"Of {count(len(tried), 'change')} tried, none makes tours longer or learning "
             "slower than plain Linear's by more than chance would."
         )
     effects = []
@@ -210,25 +216,27 @@ def _mistake(analysis: Analysis) -> str:
         )
     if best.is_slower:
         effects.append(_late(best.slowdown))
-    both = "" if best.is_longer and best.is_slower else ", though only in part"
+    partly = "" if best.shows == "both" else ", though only in part"
     return (
-        f"Of {count(len(suspects), 'change')} tried, `{best.name}` reproduces longer training with "
-        f"worse results best{both}: {listed(effects)}.{_other_mistakes(suspects[1:])}"
+        f"Of {count(len(tried), 'change')} tried, `{best.name}` reproduces longer training with "
+        f"worse results best{partly}: {listed(effects)}.{_other_mistakes(tried[1:])}"
     )
 
 
 def _other_mistakes(others: Sequence[Effect]) -> str:
     """What the changes after the first one show, most to least."""
+    words = {
+        "both": "Both are seen with",
+        "longer tours, stops learning": "Much worse, with nothing learned after a tenth of the "
+        "budget:",
+        "longer tours": "Longer tours only:",
+        "slower": "Longer training only:",
+    }
     shown: dict[str, list[str]] = {}
     for effect in others:
-        if effect.comparison is None:
-            continue
-        kind = {
-            (True, True): "Both are seen with",
-            (True, False): "Longer tours only with",
-            (False, True): "Longer training only with",
-            (False, False): "Neither is shown with",
-        }[effect.is_longer, effect.is_slower]
+        kind = words.get(effect.shows)
+        if kind is None:
+            kind = "No harm:" if effect.is_equivalent else "Not decided:"
         found = f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
         shown.setdefault(kind, []).append(found)
     return "".join(f" {kind} {listed(names)}." for kind, names in shown.items())
@@ -238,12 +246,12 @@ def _late(slowdown: Slowdown) -> str:
     """What a change does to the speed of learning."""
     if missed := slowdown.count - slowdown.reached:
         return (
-            f"in {missed} of {count(slowdown.count, 'run')} it does not get, with its whole "
-            "budget, to where Linear is at half of its"
+            f"{missed} of {count(slowdown.count, 'run')} never became as good as Linear is after a "
+            "quarter of the budget"
         )
     return (
         f"it needs {number(slowdown.ratio.value, 1)} times the instances "
-        f"({between(slowdown.ratio, 1)}) to get where Linear is at half its budget"
+        f"({between(slowdown.ratio, 1)}) to get where Linear is after a quarter of the budget"
     )
 
 
@@ -259,12 +267,20 @@ def _embedding(analysis: Analysis) -> str:
     sizes = [mean_of(rows, "parameters") for rows in (found.ours, found.theirs)]
     if None not in sizes:
         text += f", with {number(sizes[0].value, 0)} parameters against {number(sizes[1].value, 0)}"
-    if percent.low > 0:
-        text += ": it costs tour length."
-    elif percent.high < 0:
-        text += ": it shortens tours."
+    p = analysis.adjusted_difference(found)
+    if p is None or p >= analysis.plan.alpha:
+        text += ": neither a cost nor a gain is shown"
     else:
-        text += ": neither a cost nor a gain is shown."
+        text += ": it costs tour length" if percent.value > 0 else ": it shortens tours"
+    fall = late_fall(analysis.points, found.ours, 0.75)
+    if fall is not None and fall.high > found.margin_percent:
+        text += (
+            f" at {found.ours[0].instances:,} instances, where its curve still falls by "
+            f"{number(fall.value, 2)} % in the last quarter"
+        )
+    text += "."
+    clustered = _on_clustered(analysis)
+    text += f" {clustered}" if clustered else ""
     return text + _best_table(analysis, problem)
 
 
@@ -280,13 +296,24 @@ def _best_table(analysis: Analysis, problem: str) -> str:
     )
 
 
+def _on_clustered(analysis: Analysis) -> str:
+    for c in analysis.secondary:
+        is_ours = (c.name, c.reference) == ("embedding", "linear")
+        if is_ours and c.test.problem == analysis.plan.problem and "clustered" in c.test.test_set:
+            return f"On clustered instances they are {change(c.percent)} ({in_text(c.percent)})."
+    return ""
+
+
 def _fastest(analysis: Analysis) -> str:
-    test = analysis.main_test(analysis.plan.problem)
-    names = [key for key in analysis.study.plain(test) if key != "linear"] if test else []
-    ratios = {key: analysis.speedup(test, key, "linear") for key in names}
+    problem = analysis.plan.problem
+    names = [key for key in analysis.study.timed(problem) if key != "linear"]
+    ratios = {key: analysis.speedup(problem, key, "linear") for key in names}
     ratios = {key: ratio for key, ratio in ratios.items() if ratio is not None}
     if not ratios:
-        return "Which encoder trains fastest: no data from runs with equal threads and devices."
+        return (
+            "Which encoder trains fastest: no data, no run of `+sweep=timing`. The counted runs "
+            "shared their machine, so their rates do not compare the encoders."
+        )
     parts = []
     for key, ratio in ratios.items():
         verdict = "no clear difference"
@@ -296,6 +323,6 @@ def _fastest(analysis: Analysis) -> str:
             verdict = "slower"
         parts.append(f"{name(key)} {estimate(ratio, 3)}, {verdict}")
     return (
-        "Speed of a whole training step, instances per second against Linear's: "
-        f"{'; '.join(parts)}. Runs on a busy machine also differ by chance."
+        "Speed of a whole training step, instances per second against Linear's, timed one run at a "
+        f"time: {'; '.join(parts)}."
     )

@@ -28,6 +28,7 @@ _CLUSTERED_INSTANCES = 10_000
 _ENCODERS = {"Conv1dEncoder": "conv1d", "LinearEncoder": "linear", "EmbeddingEncoder": "embedding"}
 _MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
 _BINS = 64  # of the embedding without a variant
+_TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def collect(
     for run in tqdm(planned, desc="runs", unit=" runs", leave=False, disable=None):
         described = _describe(run)
         curves += _curve(run)
-        if described.status != "finished":
+        if described.status != "finished" or described.is_timing:
             runs.append(described)
             continue
         size = described.num_customers
@@ -173,6 +174,7 @@ def _describe(run: _Planned) -> Run:
         batch_size=config["batch_size"],
         num_rollouts=config["num_rollouts"],
         learning_rate=float(config["learning_rate"]),
+        settings=_settings(config),
         seconds=progress.get("seconds"),
         train_seconds=progress.get("train_seconds"),
         threads=versions.get("threads"),
@@ -187,6 +189,7 @@ def _describe(run: _Planned) -> Run:
         cost=None,
         gap=None,
         reference_instances=None,
+        validation=(_json(run.folder / "summary.json") or {}).get("validation", "") if last else "",
         val_cost=_number(last.get("val_cost")),
         val_gap=_number(last.get("val_gap")),
     )
@@ -217,11 +220,23 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
             changes.append(section["tables"])
         if section["bins"] != _BINS or changes:
             changes.append(f"bins={section['bins']}")
+        changes += [f"{key}={section[key]}" for key in _TABLE_KEYS if section.get(key)]
     if section["init"] != "torch":
         changes.append(section["init"])
     if config["policy"].get("dropout"):
         changes.append("dropout")
     return encoder, ",".join(changes)
+
+
+def _settings(config: dict) -> str:
+    """What runs that are compared have in common besides the columns of their own."""
+    found = {"baseline": _class(config["baseline"]).removesuffix("Baseline").lower()}
+    found["decay"] = f"{config['learning_rate_decay']}/{config['decay_instances']}"
+    found["clip"] = f"{config['grad_clip']}/{config['grad_clip_kind']}"
+    found |= {key: config[key] for key in ("weight_decay", "entropy_weight") if config.get(key)}
+    policy = config["policy"]
+    found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}
+    return " ".join(f"{key}={value}" for key, value in found.items())
 
 
 def _problem_name(problem: dict, capacity: int, policy: str) -> str:

@@ -16,12 +16,14 @@ from vrp.study.statistics import (
     paired_difference,
 )
 
+BANDED = "banded"  # problems whose coordinates are seldom in one part of the square
+
 # In what two runs must agree to be compared; the rest of a row is what a comparison may be about.
-SETTINGS = (
+TRAINED = (
     "problem", "num_customers", "capacity", "split_delivery", "policy", "budget", "instances",
-    "batch_size", "num_rollouts", "learning_rate", "checkpoint", "test_set", "test_instances",
-    "decode",
+    "batch_size", "num_rollouts", "learning_rate", "settings", "precision",
 )  # fmt: skip
+SETTINGS = (*TRAINED, "checkpoint", "test_set", "test_instances", "decode")
 
 
 @dataclass(frozen=True, order=True)
@@ -106,9 +108,11 @@ class Study:
     def __init__(self, runs: Iterable[Run], plan: Plan) -> None:
         self.rows = list(runs)
         self.plan = plan
-        self.runs = {run.key: run for run in self.rows if not run.is_pilot}
+        of_study = [run for run in self.rows if not run.is_pilot and not run.is_timing]
+        self.runs = {run.key: run for run in of_study}
         self.pilot_runs = {run.key: run for run in self.rows if run.is_pilot}
-        self.tested = [run for run in self.rows if not run.is_pilot and is_counted(run)]
+        self.timing_runs = {run.key: run for run in self.rows if run.is_timing}
+        self.tested = [run for run in of_study if is_counted(run)]
         self.counted = {run.key for run in self.tested}
 
     @cached_property
@@ -122,12 +126,18 @@ class Study:
         return not run.variant and run.problem == self.plan.problem and self._may_answer(run)
 
     def _may_answer(self, run: Run) -> bool:
-        return not self.plan.sweeps or run.sweep in self.plan.sweeps
+        """The plan names sweeps for its own problem; of other problems any sweep serves."""
+        plan = self.plan
+        return not plan.sweeps or run.problem != plan.problem or run.sweep in plan.sweeps
 
     @cached_property
     def tests(self) -> list[Test]:
-        """All that a counted run without a variant was asked, the plan's first."""
-        found = {_test(run) for run in self.tested if not run.variant}
+        """All that a counted run without a variant was asked, the plan's first.
+
+        Runs that saw part of the square rarely are compared elsewhere, with uniform ones.
+        """
+        usual = (run for run in self.tested if not run.problem.startswith(BANDED))
+        found = {_test(run) for run in usual if not run.variant}
         plan = self.plan
         primary = Test(plan.problem, plan.test_set, plan.decode)
 
@@ -140,10 +150,10 @@ class Study:
     def primary_test(self, problem: str) -> Test | None:
         """The first of `tests` that is about a problem, greedy on its own set if there is one."""
         tests = [test for test in self.tests if test.problem == problem]
-        size = problem.removeprefix("vrp")
+        sizes = {run.num_customers for run in self.tested if run.problem == problem}
         ours = [t for t in tests if t.decode == self.plan.decode]
         standard = [t for t in ours if t.test_set == self.plan.test_set]
-        standard += [t for t in ours if t.test_set == f"kool{size}"]
+        standard += [t for t in ours if t.test_set in {f"kool{size}" for size in sizes}]
         return next(iter([*standard, *ours, *tests]), None)
 
     @property
@@ -257,6 +267,18 @@ class Study:
                     theirs[seed] = partner
         return self._compare(test, variant_name(encoder, variant), "linear", ours, theirs)
 
+    def timed(self, problem: str) -> dict[str, BySeed]:
+        """The runs that were made to be timed, by encoder and seed.
+
+        Raises:
+            ValueError: if two of them differ in a setting, threads or device, or have encoder and
+                seed in common.
+        """
+        rows = [r for r in self.timing_runs.values() if r.problem == problem and not r.variant]
+        rows = [r for r in rows if r.status == "finished" and r.instances and r.train_seconds]
+        check_comparable(rows, (*TRAINED, "threads", "device"))
+        return {name: _by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
+
     def pilots(self) -> list[Comparison]:
         """The pilot's runs of the primary question, by sweep and test.
 
@@ -295,7 +317,7 @@ def is_counted(run: Run) -> bool:
     return run.status == "finished" and run.cost is not None
 
 
-def check_comparable(rows: Iterable[Run]) -> None:
+def check_comparable(rows: Iterable[Run], settings: Iterable[str] = SETTINGS) -> None:
     """Refuse to compare what was not trained and tested alike.
 
     Raises:
@@ -303,7 +325,7 @@ def check_comparable(rows: Iterable[Run]) -> None:
     """
     rows = list(rows)
     for run in rows[1:]:
-        for setting in SETTINGS:
+        for setting in settings:
             values = getattr(rows[0], setting), getattr(run, setting)
             if values[0] != values[1]:
                 raise ValueError(
@@ -317,6 +339,17 @@ def variant_name(encoder: str, variant: str) -> str:
     if not variant:
         return encoder
     return variant if encoder == "linear" else f"{encoder} {variant}"
+
+
+def by_seed_of(rows: Iterable[Run], test: Test) -> dict[int, Run]:
+    """The rows of a test, by seed.
+
+    Raises:
+        ValueError: if two of them differ in a setting, or have the seed in common.
+    """
+    found = [run for run in rows if _test(run) == test]
+    check_comparable(found)
+    return _by_seed(found)
 
 
 def _test(run: Run) -> Test:

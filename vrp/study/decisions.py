@@ -7,7 +7,7 @@ from vrp.study.answer import verdict_text
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.figures import Dots, dot_rows, paired_points
-from vrp.study.statistics import equivalence_power, pairing, proportion_interval, seeds_needed
+from vrp.study.statistics import equivalence_power, pairing, seeds_needed
 from vrp.study.wording import (
     between,
     count,
@@ -16,7 +16,6 @@ from vrp.study.wording import (
     name,
     number,
     p_value,
-    share,
     signed,
 )
 
@@ -57,7 +56,6 @@ def primary_section(analysis: Analysis) -> Section:
         ),
         _difference_figure(primary),
         Text(_power(analysis, primary) + _unplanned(analysis)),
-        Text(_wins(primary)),
     ]
     return Section("The primary question", tuple(blocks))
 
@@ -104,15 +102,6 @@ def _unplanned(analysis: Analysis) -> str:
     return f" Seeds that the plan does not name stay out of this test: {named}."
 
 
-def _wins(primary: Comparison) -> str:
-    shorter = sum(a < b for a, b in zip(*primary.costs, strict=True))
-    found = proportion_interval(shorter, len(primary.seeds))
-    return (
-        f"Seed by seed, {primary.name} had the shorter tours in {shorter} of {len(primary.seeds)}: "
-        f"{share(found)} (Clopper-Pearson)."
-    )
-
-
 def _pilot(analysis: Analysis) -> Block:
     """The pilot's spread, and the seeds it asks for."""
     plan = analysis.plan
@@ -138,7 +127,7 @@ def secondary_section(analysis: Analysis) -> Section:
     title = "Secondary comparisons"
     rows = []
     for c in analysis.secondary:
-        is_asked = c in analysis.equivalence_family
+        is_asked = c in analysis.equivalence_families["encoders"]
         rows.append(
             (
                 str(c.test),
@@ -158,12 +147,13 @@ def secondary_section(analysis: Analysis) -> Section:
         "after Holm", f"p of equivalence (±{analysis.plan.margin_percent:g} %)", "after Holm",
     )  # fmt: skip
     note = (
-        "Holm's correction of differences is over the "
-        f"{count(len(analysis.family), 'secondary comparison')} of this report with two seeds or "
-        "more, those of sections 6 and 7 among them; equivalence is asked of "
-        f"{listed(map(name, analysis.plan.encoders))} only, and corrected over these "
-        f"{count(len(analysis.equivalence_family), 'test')}. After correction, a p below "
-        f"{analysis.plan.alpha:g} counts. Intervals are not corrected."
+        "Holm's correction is within a question. Here it is over the "
+        f"{count(len(analysis.families['encoders']), 'comparison')} of encoders with two seeds or "
+        f"more; equivalence is asked of {listed(map(name, analysis.plan.encoders))} only, and "
+        f"corrected over these {count(len(analysis.equivalence_families['encoders']), 'test')}. "
+        f"Section 6 corrects over {count(len(analysis.families['changes']), 'change')}, section 7 "
+        f"over {count(len(analysis.families['tables']), 'table')}. After correction, a p below "
+        f"{analysis.plan.alpha:g} counts. Intervals, learning speeds and rates are not corrected."
     )
     return Section(title, (Table(header, tuple(rows)), Text(note)))
 
@@ -196,8 +186,8 @@ def pairing_section(analysis: Analysis) -> Section:
         "Runs of one seed see the same instances in the same order. If that moves their outcomes "
         "together, the difference within a seed varies less than the difference of two seeds. The "
         "last column is the ratio of the two variances: the share of the seeds that a paired study "
-        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's, the "
-        "ratio's a bootstrap over seeds."
+        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's; the "
+        "ratio's follows from it. A few seeds say little about either."
     )
     header = (
         "test", "encoders", "pairs", "correlation (95 % interval)", "sd within pairs (%)",

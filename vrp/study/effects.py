@@ -18,17 +18,28 @@ def where(analysis: Analysis, problem: str) -> str:
     return problem.upper() if test is None else str(test).replace("`", "")
 
 
-def effect_cells(analysis: Analysis, effect: Effect) -> tuple[str, str, str, str]:
-    """Cost against linear, its p, instances needed against linear, and how many got there."""
+def effect_cells(effect: Effect) -> tuple[str, str, str, str, str]:
+    """Cost against linear, its p, a verdict, instances needed, and how many got there."""
     comparison, slowdown = effect.comparison, effect.slowdown
     return (
         "no partner"
         if comparison is None
         else estimate(comparison.percent, 2, sign=True, unit=" %"),
-        p_value(analysis.adjusted_difference(comparison)),
+        p_value(effect.p),
+        _verdict(effect),
         "-" if slowdown is None else _multiple(slowdown),
         "-" if slowdown is None else f"{slowdown.reached} of {slowdown.count}",
     )
+
+
+def _verdict(effect: Effect) -> str:
+    if effect.p is None:
+        return "-"
+    if effect.is_equivalent:
+        return "equal"
+    if effect.is_different:
+        return "longer" if effect.is_longer else "shorter"
+    return "not decided"
 
 
 def _multiple(slowdown: Slowdown) -> str:
@@ -44,6 +55,8 @@ def lines(
     test = analysis.main_test(problem)
     linear = [] if test is None else analysis.study.plain(test).get("linear", {}).values()
     groups = {"linear": list(linear), **kinds}
+    sets = {run.validation for run in groups["linear"]}
+    groups = {kind: runs for kind, runs in groups.items() if {r.validation for r in runs} <= sets}
     curves = Curves(analysis.points, [run for runs in groups.values() for run in runs])
     bands = {kind: band_by_instances(curves.of(runs)) for kind, runs in groups.items()}
     bands = {kind: band for kind, band in bands.items() if band is not None}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from vrp.study.analysis import Analysis, Effect, costs, mean_of
-from vrp.study.comparisons import Test
+from vrp.study.analysis import Analysis, costs, mean_of
+from vrp.study.comparisons import BANDED, SETTINGS, Test, by_seed_of, check_comparable
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.effects import effect_cells, lines, where
 from vrp.study.figures import by_bins
@@ -15,7 +15,7 @@ from vrp.study.statistics import Interval, mean_interval
 from vrp.study.wording import estimate, name, span
 
 _PLAIN_BINS = 64  # of EmbeddingEncoder, where nothing else is said
-_BANDED = "banded"  # the problem whose coordinates are seldom in one part of the square
+_TRAINED_ALIKE = tuple(setting for setting in SETTINGS if setting != "problem")
 
 
 def embedding_section(analysis: Analysis) -> Section:
@@ -43,15 +43,13 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     if "embedding" in plain:
         comparison = analysis.study.against_linear("embedding", "", test)
         found = tuple(plain["embedding"].values())
-        slowdown = analysis.slowdown(comparison)
-        both.append(Effect("embedding", "", found, comparison, slowdown))
+        both.append(analysis.effect("embedding", "", found, comparison))
     for effect in sorted(both, key=lambda e: (_kind(e.variant), _bins(e.variant))):
         bins, kind = _bins(effect.variant), _kind(effect.variant)
         if not effect.rows:
             continue
         cost = mean_interval(costs(effect.rows))
         series.setdefault(kind, []).append((bins, cost))
-        cells = effect_cells(analysis, effect)
         rows.append(
             (
                 kind,
@@ -59,16 +57,16 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
                 str(len(effect.rows)),
                 span(r.parameters for r in effect.rows if r.parameters is not None),
                 estimate(cost, 4),
-                *cells,
+                *effect_cells(effect),
             )
         )
     if linear:
         sizes = span(r.parameters for r in linear if r.parameters is not None)
         cost = estimate(mean_interval(costs(linear)), 4)
-        rows.append(("linear", "-", str(len(linear)), sizes, cost, "-", "-", "-", "-"))
+        rows.append(("linear", "-", str(len(linear)), sizes, cost, "-", "-", "-", "-", "-"))
     header = (
         "table", "bins per axis", "seeds", "parameters", "cost (95 % interval)", "against linear",
-        "p after Holm", "instances needed, as a multiple", "got there",
+        "p after Holm", "tours", "instances needed, as a multiple", "got there",
     )  # fmt: skip
     blocks: list[Block] = [
         Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
@@ -108,7 +106,7 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
     asked = (plan.test_set, plan.decode)
     found: dict[str, list[Run]] = {}
     for run in study.tested:
-        is_banded = run.problem.startswith(_BANDED) and not run.variant
+        is_banded = run.problem.startswith(BANDED) and not run.variant
         if is_banded and (run.test_set, run.decode) == asked:
             found.setdefault(run.encoder, []).append(run)
     if not found:
@@ -117,11 +115,8 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
     rows = []
     for encoder, runs in sorted(found.items()):
         usual = uniform.get(encoder, {})
-        losses = [
-            100 * (r.cost / usual[r.seed].cost - 1)
-            for r in runs
-            if r.seed in usual and r.budget == usual[r.seed].budget
-        ]
+        check_comparable([*runs, *usual.values()], _TRAINED_ALIKE)
+        losses = [100 * (r.cost / usual[r.seed].cost - 1) for r in runs if r.seed in usual]
         rows.append(
             (
                 name(encoder),
@@ -144,29 +139,18 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
 def _other_sets(analysis: Analysis) -> list[Block]:
     """Every kind of run on the sets that its problem's main test is not about."""
     rows = []
-    for problem in analysis.effects:
-        test = analysis.main_test(problem)
-        others = [
-            r
-            for r in analysis.study.tested
-            if r.problem == problem and (test is None or r.test_set != test.test_set)
-        ]
-        groups: dict[tuple, list[Run]] = {}
-        for run in others:
-            key = (run.test_set, run.decode, run.encoder, run.variant)
-            groups.setdefault(key, []).append(run)
-        for (test_set, decode, encoder, variant), runs in sorted(groups.items()):
-            rows.append(
-                (
-                    problem.upper(),
-                    f"`{test_set}`, {decode}",
-                    f"{encoder} {variant}".strip(),
-                    str(len(runs)),
-                    estimate(mean_interval(costs(runs)), 4),
-                    _gap(runs),
-                    _loss(analysis, runs),
-                )
+    for (test, encoder, variant), runs in _kinds(analysis).items():
+        rows.append(
+            (
+                test.problem.upper(),
+                f"`{test.test_set}`, {test.decode}",
+                f"{encoder} {variant}".strip(),
+                str(len(runs)),
+                estimate(mean_interval(costs(runs)), 4),
+                _gap(runs),
+                _loss(analysis, runs),
             )
+        )
     if not rows:
         return [Text("Further test sets: no data.")]
     header = (
@@ -174,6 +158,25 @@ def _other_sets(analysis: Analysis) -> list[Block]:
         "cost against the main test set",
     )  # fmt: skip
     return [Text("**Further test sets**"), Table(header, tuple(rows))]
+
+
+def _kinds(analysis: Analysis) -> dict[tuple[Test, str, str], list[Run]]:
+    """The runs of one kind in one further test, each seed once.
+
+    Raises:
+        ValueError: if two of them cannot be compared.
+    """
+    study = analysis.study
+    found: dict[tuple[Test, str, str], list[Run]] = {}
+    for test in study.tests:
+        if test.test_set == analysis.main_test(test.problem).test_set:
+            continue
+        for encoder, by_seed in study.plain(test).items():
+            found[test, encoder, ""] = list(by_seed.values())
+        for (encoder, variant), rows in study.variants(test.problem).items():
+            if runs := list(by_seed_of(rows, test).values()):
+                found[test, encoder, variant] = runs
+    return dict(sorted(found.items()))
 
 
 def _gap(runs: Sequence[Run]) -> str:

@@ -59,6 +59,7 @@ def dot_rows(
     margin: float | None = None,
     marks: Sequence[tuple[float, str]] = (),
     zero: str = "",
+    is_wide: bool = False,
 ) -> bytes:
     """Each row's values as points, and below them the mean with its 95 % interval.
 
@@ -68,6 +69,8 @@ def dot_rows(
         margin: half the width of a shaded range around 0.
         marks: values to mark by a line, with their names.
         zero: what a value of 0 is; draws a line there.
+        is_wide: whether small values shall be told apart beside large ones: the axis is then
+            logarithmic beyond 1, on both sides of 0.
     """
     height = (1.3 if margin is None else 1.6) + 0.62 * len(rows) + 0.22 * len(marks)
     figure = Figure(figsize=(8.4, height), layout="constrained")
@@ -110,6 +113,13 @@ def dot_rows(
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
     panel.set_xlabel(axis)
+    if is_wide:
+        panel.set_xscale("symlog", linthresh=1, linscale=1)
+        ends = panel.get_xlim()
+        ticks = [x for x in (-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50)
+                 if ends[0] <= x <= ends[1]]  # fmt: skip
+        panel.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        panel.minorticks_off()
     panel.grid(axis="x", alpha=0.3)
     panel.set_axisbelow(True)
     return _to_svg(figure)

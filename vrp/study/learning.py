@@ -13,6 +13,7 @@ from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, mean_interval
 
 _GRID = 60  # points of a band by seconds
+_TARGET = 0.25  # of the reference's budget: the value there is what a slowdown is measured by
 
 
 @dataclass(frozen=True)
@@ -112,23 +113,37 @@ class Curves:
         """Those of some runs; runs without one are left out."""
         return [self._curves[run.key] for run in runs if run.key in self._curves]
 
-    def slowdown(self, comparison: Comparison) -> Slowdown | None:
-        """Instances to the value that the reference has at half its budget; None without curves.
+    def slowdown(self, comparison: Comparison, reference: Iterable[Run]) -> Slowdown | None:
+        """Instances until a value is reached, against the comparison's reference, seed by seed.
 
-        Each seed has a target of its own: the value of the reference's run of this seed.
+        All seeds share one target: the mean value of the reference at a quarter of its budget,
+        where its curve still falls. A target of each pair's own would hold the noise of one of the
+        two runs, and the other would seem slow whatever it is.
+
+        Args:
+            comparison: of two kinds of run that were validated on the same instances.
+            reference: runs that the target is the mean of; those without a curve are left out.
+
+        Returns:
+            None without curves, or where the target is no better than an untrained policy.
         """
+        early = [c.at(_TARGET * c.instances[-1]) for c in self.of(reference)]
+        if not early:
+            return None
+        target = float(np.mean(early))
         logs, reached = [], 0
-        for ours, theirs in zip(comparison.ours, comparison.theirs, strict=True):
-            both = self.of([ours, theirs])
+        for pair in zip(comparison.ours, comparison.theirs, strict=True):
+            both = self.of(pair)
             if len(both) < 2:
                 continue
-            target = both[1].at(theirs.budget / 2)
-            mine, other = both[0].first_below(target), both[1].first_below(target)
-            last = float(both[0].instances[-1])
-            if other == 0 or mine == 0:
-                continue  # the target is no better than an untrained policy
-            reached += mine is not None
-            mine = last if mine is None else mine
+            at = [curve.first_below(target) for curve in both]
+            if 0 in at:
+                continue
+            reached += at[0] is not None
+            mine, other = (
+                float(curve.instances[-1]) if place is None else place
+                for curve, place in zip(both, at, strict=True)
+            )
             logs.append(math.log(mine / other))
         if not logs:
             return None
@@ -163,10 +178,16 @@ def band_by_seconds(curves: Sequence[Curve]) -> Band | None:
     return _band(x, [np.interp(x, curve.train_seconds, curve.values) for curve in curves])
 
 
-def last_quarter(points: Iterable[CurvePoint], runs: Iterable[Run]) -> Interval | None:
-    """How much the validation cost fell over the last quarter of the budget, in percent.
+def late_fall(points: Iterable[CurvePoint], runs: Iterable[Run], after: float) -> Interval | None:
+    """How much the validation cost fell in the last part of the runs, in percent.
 
-    The mean over runs with its interval; None without curves.
+    Args:
+        points: all lines of curves.csv.
+        runs: to take the mean over.
+        after: where the last part begins, as a share of a run's instances.
+
+    Returns:
+        The mean with its interval; None without curves.
     """
     rows: Mapping[tuple, list[CurvePoint]] = {run.key: [] for run in runs}
     for point in points:
@@ -177,7 +198,7 @@ def last_quarter(points: Iterable[CurvePoint], runs: Iterable[Run]) -> Interval 
         if len(row) < 2:
             continue
         x, cost = [p.instances for p in row], [p.val_cost for p in row]
-        before = float(np.interp(0.75 * x[-1], x, cost))
+        before = float(np.interp(after * x[-1], x, cost))
         falls.append(100 * (1 - cost[-1] / before))
     return mean_interval(falls) if falls else None
 

@@ -105,6 +105,19 @@ def read_plan(path: Path) -> Plan:
         raise ValueError(f"{path}: {error}") from error
 
 
+def read_remarks(plan: Path) -> tuple[str, ...]:
+    """What was written down after the plan: the paragraphs of `remarks.txt` beside it, if any.
+
+    Raises:
+        OSError, ValueError: if the file is there and cannot be read.
+    """
+    file = Path(plan).with_name("remarks.txt")
+    if not file.exists():
+        return ()
+    paragraphs = file.read_text(encoding="utf-8").split("\n\n")
+    return tuple(" ".join(text.split()) for text in paragraphs if text.strip())
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

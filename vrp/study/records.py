@@ -22,7 +22,7 @@ ENCODERS = ("conv1d", "linear", "embedding")
 _TRAINED = ("instances", "seconds", "train_seconds", "parameters")
 _TESTED = ("checkpoint", "test_set", "decode", "test_instances", "cost")
 _REFERRED = ("gap", "reference_instances")
-_VALIDATED = ("val_cost", "val_gap")
+_VALIDATED = ("validation", "val_cost", "val_gap")
 _POSITIVE = (
     "num_customers", "capacity", "budget", "batch_size", "num_rollouts", "learning_rate", "threads",
     "parameters", "test_instances", "reference_instances", "cost", "train_cost", "val_cost",
@@ -35,7 +35,8 @@ class Run:
     """A run and one of its tests: a run that was tested in two ways has two of these.
 
     A missing run was planned and has no trace, so nothing of it is measured. A failed run has no
-    test. Names of sweeps that begin with `pilot` are runs that are never counted.
+    test. Names of sweeps that begin with `pilot` are runs that are never counted, names that begin
+    with `timing` are short runs that only serve to compare speeds.
 
     Attributes:
         sweep: which sweep it belongs to.
@@ -55,6 +56,7 @@ class Run:
         batch_size: instances per step.
         num_rollouts: K.
         learning_rate: the first one.
+        settings: what else was chosen for the training and the policy, as one text.
         seconds: wall-clock with everything in it.
         train_seconds: the part of it in training steps, without compilation.
         threads: of the CPU.
@@ -69,6 +71,7 @@ class Run:
         cost: mean tour length on these.
         gap: of the cost, in percent to the reference.
         reference_instances: how many of the instances the gap is over.
+        validation: which instances it was validated on in training; empty where not known.
         val_cost: the last one in training.
         val_gap: the last one in training, in percent.
     """
@@ -90,6 +93,7 @@ class Run:
     batch_size: int
     num_rollouts: int
     learning_rate: float
+    settings: str
     seconds: float | None
     train_seconds: float | None
     threads: int | None
@@ -104,6 +108,7 @@ class Run:
     cost: float | None
     gap: float | None
     reference_instances: int | None
+    validation: str
     val_cost: float | None
     val_gap: float | None
 
@@ -154,6 +159,11 @@ class Run:
     def is_pilot(self) -> bool:
         """Whether it only served to plan the study."""
         return self.sweep.startswith("pilot")
+
+    @property
+    def is_timing(self) -> bool:
+        """Whether it only served to measure speed."""
+        return self.sweep.startswith("timing")
 
 
 @dataclass(frozen=True)

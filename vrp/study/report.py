@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +60,22 @@ class Report:
         return {block.name: block.svg for block in blocks if isinstance(block, Picture)}
 
 
-def make_report(runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan) -> Report:
+def make_report(
+    runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan, remarks: Sequence[str] = ()
+) -> Report:
     """The same report for the same records, to the last byte.
+
+    Args:
+        runs: all lines of runs.csv.
+        curves: all lines of curves.csv.
+        plan: of the study.
+        remarks: sentences for the account, written after the plan.
 
     Raises:
         ValueError: if runs that belong to one comparison differ in a setting; names two runs, the
             setting and both values.
     """
-    analysis = Analysis(runs, curves, plan)
+    analysis = Analysis(runs, curves, plan, remarks)
     sections = [make(analysis) for make in _SECTIONS]
     return Report(
         tuple(

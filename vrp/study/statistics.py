@@ -14,7 +14,7 @@ import numpy as np
 from scipy import integrate, stats
 
 CONFIDENCE = 0.95
-_RESAMPLES = 4000  # of a bootstrap
+_RESAMPLES = 1000  # of a bootstrap
 _MOST_SEEDS = 10_000  # that `seeds_needed` looks at
 
 
@@ -83,8 +83,9 @@ class Pairing:
         paired_variance: of the difference within pairs.
         unpaired_variance: of the difference of two numbers of different seeds: the sum of the
             two samples' variances.
-        ratio: the first over the second, with a bootstrap interval over seeds: the share of the
-            seeds that a paired study needs of an unpaired one.
+        ratio: the first over the second: the share of the seeds that a paired study needs of an
+            unpaired one. Its interval is what the ends of the correlation's give for these
+            variances.
     """
 
     correlation: Interval
@@ -99,16 +100,17 @@ class OneSeed:
 
     Attributes:
         percent: the difference looked for, of the other run's outcome.
-        share: of all ordered pairs of different seeds that show it, bootstrap interval over seeds.
+        share: of all ordered pairs of different seeds that show it, bootstrap interval over
+            seeds; without an interval where none does, since no resample then can.
         normal_share: the same for normal outcomes of this mean and standard deviation; its
             interval is that of the standard deviation.
-        pairs: how many ordered pairs there are.
+        largest: difference found, in percent.
     """
 
     percent: float
     share: Interval
     normal_share: Interval
-    pairs: int
+    largest: float
 
 
 def mean_interval(sample: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -286,34 +288,10 @@ def pairing(ours: Sequence[float], theirs: Sequence[float]) -> Pairing:
         low, high = -1.0, 1.0
     paired = float(differences.var(ddof=1))
     unpaired = float(x.var(ddof=1) + y.var(ddof=1))
-    places = _resampled(x.size)
-    both = x[places].var(axis=1, ddof=1) + y[places].var(axis=1, ddof=1)
-    ratios = differences[places].var(axis=1, ddof=1)[both > 0] / both[both > 0]
-    ratio = Interval(paired / unpaired, *_percentiles(ratios), x.size)
+    # var(x - y) = var x + var y - 2 r sd x sd y
+    common = 2 * float(x.std(ddof=1) * y.std(ddof=1)) / unpaired
+    ratio = Interval(paired / unpaired, 1 - high * common, 1 - low * common, x.size)
     return Pairing(Interval(r, low, high, x.size), paired, unpaired, ratio)
-
-
-def proportion_interval(
-    hits: int, count: int, method: str = "clopper-pearson", confidence: float = CONFIDENCE
-) -> Interval:
-    """A share with its interval.
-
-    Args:
-        hits: how often.
-        count: out of how many, at least 1.
-        method: `clopper-pearson`, which covers at least as often as it says, or `wilson`.
-        confidence: between 0 and 1.
-
-    Raises:
-        ValueError: for hits that are not among 0 to count, or an unknown method.
-    """
-    methods = {"clopper-pearson": "exact", "wilson": "wilson"}
-    if method not in methods:
-        raise ValueError(f"method is {method!r}; allowed: {', '.join(methods)}")
-    if count < 1 or not 0 <= hits <= count:
-        raise ValueError(f"{hits} of {count}; hits must be from 0 to count, and count at least 1")
-    found = stats.binomtest(hits, count).proportion_ci(confidence, methods[method])
-    return Interval(hits / count, float(found.low), float(found.high), count)
 
 
 def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
@@ -334,16 +312,18 @@ def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
     if not (x > 0).all() or not percent > 0:
         raise ValueError("outcomes and percent must be above 0")
     # The rounding of a decimal fraction shall not decide: 101 against 100 is 1 %.
-    shows = np.abs(x[:, None] / x[None, :] - 1) * 100 >= percent * (1 - 1e-12)
+    found = np.abs(x[:, None] / x[None, :] - 1) * 100
+    shows = found >= percent * (1 - 1e-12)
     different = ~np.eye(x.size, dtype=bool)
     share = float(shows[different].mean())
     shares = []
-    for places in _resampled(x.size, _RESAMPLES // 4):
+    for places in _resampled(x.size):
         counted = places[:, None] != places[None, :]
         if counted.any():
             shares.append(shows[np.ix_(places, places)][counted].mean())
-    interval = Interval(share, *_percentiles(np.array(shares)), x.size)
-    return OneSeed(percent, interval, _normal_share(x, percent), x.size * (x.size - 1))
+    ends = _percentiles(np.array(shares)) if share else (-math.inf, math.inf)
+    interval = Interval(share, *ends, x.size)
+    return OneSeed(percent, interval, _normal_share(x, percent), float(found.max()))
 
 
 def _normal_share(x: np.ndarray, percent: float) -> Interval:
@@ -370,9 +350,9 @@ def _differences(ours: Sequence[float], theirs: Sequence[float], least: int = 1)
     return x - y
 
 
-def _resampled(count: int, times: int = _RESAMPLES) -> np.ndarray:
-    """(times, count) places drawn with replacement, the same at every call."""
-    return np.random.default_rng(0).integers(0, count, (times, count))
+def _resampled(count: int) -> np.ndarray:
+    """(_RESAMPLES, count) places drawn with replacement, the same at every call."""
+    return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
