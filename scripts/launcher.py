@@ -179,14 +179,26 @@ def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: 
     folder = Path(settings.runtime.output_dir)
     if settings.mode != RunMode.MULTIRUN or settings.output_subdir is None:
         return _prepare_and_work(prepare, schema, root, config, False, debug)[0]
+    asked, before = _lasting(config), Status.read(folder)
+    if before is not None and before.is_done_with(asked) and holds_checkpoint(folder):
+        print(f"{folder.name} is done already", flush=True)
+        return 0
     print(f"{folder.name} {'goes on' if holds_checkpoint(folder) else 'begins'}", flush=True)
     Status("running").write(folder)
     code, error = _prepare_and_work(prepare, schema, root, config, True, debug)
-    status = end_of(code, error)
+    status = end_of(code, error, asked)
     status.write(folder)
     sweep = Sweep.read(folder.parent)
     print(f"{folder.name} {status.state}" + (f"; {sweep.line()}" if sweep else ""), flush=True)
     return code
+
+
+def _lasting(config: DictConfig) -> dict[str, Any] | None:
+    """What makes a run the same when its sweep is started again: its name tells the time."""
+    try:
+        return {key: value for key, value in plain_config(config).items() if key != "name"}
+    except UsageError:  # said when the run is prepared
+        return None
 
 
 def _prepare_and_work(

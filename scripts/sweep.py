@@ -79,7 +79,11 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> Sweep | None:
-        """The sweep that was begun in the folder, if one was."""
+        """The sweep that was begun in the folder, if one was.
+
+        Raises:
+            ValueError: if its list is damaged.
+        """
         content = _read(folder / _LIST)
         return cls(folder, content["runs"], content["started"]) if content else None
 
@@ -122,28 +126,37 @@ class Status:
         exit_code: once it has ended.
         error: of a failed run, a line.
         ended: seconds since 1970.
+        config: that it was started with.
     """
 
     state: str
     exit_code: int | None = None
     error: str | None = None
     ended: float | None = None
+    config: dict | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Status | None:
         """The status in a run's folder, if there is one."""
-        content = _read(folder / _STATUS)
+        try:
+            content = _read(folder / _STATUS)
+        except ValueError:  # the run tells how far it is all the same
+            return None
         return cls(**content) if content else None
+
+    def is_done_with(self, config: dict | None) -> bool:
+        """Whether the run has ended well, and with this very config."""
+        return self.state == "done" and self.config is not None and self.config == config
 
     def write(self, folder: Path) -> None:
         """Leave it in the run's folder."""
         _write(folder / _STATUS, asdict(self))
 
 
-def end_of(code: int, error: str | None) -> Status:
+def end_of(code: int, error: str | None, config: dict | None = None) -> Status:
     """The status of a run that ended now with that exit code."""
     state = "done" if code == 0 else "interrupted" if code in (130, 143) else "failed"
-    return Status(state, code, error, time.time())
+    return Status(state, code, error, time.time(), config)
 
 
 def holds_run(folder: Path) -> bool:
@@ -169,8 +182,10 @@ def _remains(folder: Path) -> list[Path]:
 def _read(path: Path) -> dict | None:
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}; remove it to begin a new list") from error
 
 
 def _write(path: Path, content: dict) -> None:

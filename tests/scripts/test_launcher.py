@@ -514,6 +514,7 @@ class TestSweep:
                 if job.config["seed"] == 1:
                     (job.run_folder / "last.pt").write_text("weights")
                 (job.run_folder / "log.csv").write_text("row")
+                raise RuntimeError("boom")
 
             return work
 
@@ -537,6 +538,31 @@ class TestSweep:
             "square-s1": 1,
             "square-s2": 2,
         }
+
+    def test_finished_runs_are_left_alone(self, run, tmp_path, capsys):
+        """Not even their status is touched; one whose checkpoint is gone is made again."""
+
+        def prepare(job):
+            return lambda: (job.run_folder / "last.pt").write_text("weights") and None
+
+        run("--multirun", "seed=0,1", prepare=prepare)
+        toy = tmp_path / "multirun" / "toy"
+        (toy / "square-s1" / "last.pt").unlink()
+        before = (toy / "square-s0" / "status.json").read_text()
+        capsys.readouterr()
+        _, _, seen = run("--multirun", "seed=0,1,2")
+        assert [job.config["seed"] for job in seen] == [1, 2]
+        assert (toy / "square-s0" / "status.json").read_text() == before
+
+    def test_a_damaged_list_is_not_overwritten(self, run, tmp_path):
+        """What the sweep was to do is not forgotten without a word."""
+        run("--multirun", "seed=0,1")
+        listed = tmp_path / "multirun" / "toy" / "sweep.json"
+        listed.write_text("{")
+        code, lines, seen = run("--multirun", "seed=0,1")
+        assert (code, seen) == (1, [])
+        assert "sweep.json is damaged" in lines[0]
+        assert listed.read_text() == "{"
 
     def test_runs_with_other_settings_are_not_continued(self, run, tmp_path):
         """The sweep is refused before any run has started, and what is there stays."""
