@@ -158,6 +158,8 @@ def test_the_mask_with_one_less_is_a_variant(tmp_path):
     assert {run.encoder for run in runs} == {"linear"}
     assert {run.problem for run in runs} == {"vrp10"}
     assert {run.capacity for run in runs} == {20}
+    assert {run.validation for run in runs} == {"kool10-val"}
+    assert len({run.settings for run in runs}) == 1
     folder = cwd / "outputs" / "tried" / "linear-s0-strict_mask10"
     assert load_checkpoint(folder / "last.pt")["config"]["problem"]["capacity"] == 19
 
@@ -174,6 +176,30 @@ def test_what_cannot_be_collected_is_named(tmp_path, make, tests, words):
     """An error in one line instead of an empty result."""
     with pytest.raises(ValueError, match=words):
         collect([make(tmp_path)], tests)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "sweep.json is damaged: it lists no runs"),
+        ("{", "sweep.json is damaged"),
+        ('{"runs": {"a": {"seed": 0}}}', "its config, .* is damaged .* KeyError"),
+    ],
+)
+def test_a_damaged_sweep_is_named(tmp_path, content, words):
+    """Whatever its list holds, in one line."""
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        collect([tmp_path])
+
+
+def test_runs_to_be_timed_are_not_tested(sweep, tmp_path):
+    """Their sweep's name says so."""
+    shutil.copytree(sweep, tmp_path / "timing-vrp10")
+    runs, _ = collect([tmp_path / "timing-vrp10"], ["kool10"], 10)
+    finished = [run for run in runs if run.status == "finished"]
+    assert len(finished) == 4
+    assert {run.cost for run in runs} == {None}
 
 
 def test_a_test_set_of_another_size_is_refused(sweep):

@@ -108,10 +108,10 @@ def _find(folder: Path) -> list[_Planned]:
         raise ValueError(f"{folder} is no folder")
     listed = _json(folder / "sweep.json")
     if listed is not None:
-        return [
-            _Planned(folder.name, name, folder / name, config)
-            for name, config in listed["runs"].items()
-        ]
+        runs = listed.get("runs") if isinstance(listed, dict) else None
+        if not isinstance(runs, dict):
+            raise ValueError(f"{folder / 'sweep.json'} is damaged: it lists no runs")
+        return [_Planned(folder.name, name, folder / name, config) for name, config in runs.items()]
     if (folder / _CHECKPOINT).is_file():
         checkpoint = _load(folder)
         sweep = folder.resolve().parent.name
@@ -130,7 +130,21 @@ def _load(folder: Path) -> dict:
 
 
 def _describe(run: _Planned) -> Run:
-    """All but the tests."""
+    """All but the tests.
+
+    Raises:
+        ValueError: for a damaged checkpoint, or a config without what the study asks for.
+    """
+    try:
+        return _described(run)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run.folder}: its config, in sweep.json or the checkpoint, is damaged or not of "
+            f"train.py: {error!r}"
+        ) from error
+
+
+def _described(run: _Planned) -> Run:
     config, problem = run.config, run.config["problem"]
     status = _json(run.folder / "status.json") or {}
     has_checkpoint = (run.folder / _CHECKPOINT).is_file()

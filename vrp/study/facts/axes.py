@@ -15,17 +15,18 @@ def _coordinates(customers: int) -> Tensor:
     return torch.rand(16, customers, 2, generator=generator)
 
 
-def axis_order(_: Budget, sizes: tuple[int, ...] = (2, 5, 10)) -> Fact:
-    """Conv1d(2, 8, 1) on coordinates that were not transposed."""
+def axis_order(_: Budget, sizes: tuple[int, ...] = (2, 5, 10), is_transposed: bool = False) -> Fact:
+    """Conv1d(2, 8, 1) on coordinates that were not transposed, or were."""
     linear, conv1d = twin_layers(2, 8, torch.float32)
     cases, notes = [], []
     for customers in sizes:
         points = _coordinates(customers)
-        if error := error_of(lambda points=points: conv1d(points)):
+        given = points.transpose(1, 2) if is_transposed else points
+        if error := error_of(lambda given=given: conv1d(given)):
             cases.append(False)
             notes.append(f"C = {customers} {error}")
             continue
-        apart = (conv1d(points).transpose(1, 2) - linear(points)).abs().max().item()
+        apart = (conv1d(given).transpose(1, 2) - linear(points)).abs().max().item()
         cases.append(apart < 1e-5)
         notes.append(f"C = {customers} taken, off by up to {apart:.2f}")
     return Fact(

@@ -25,10 +25,10 @@ def weights(_: Budget, hidden: int = 16) -> Fact:
     )
 
 
-def states(_: Budget, batch_first: bool = True) -> Fact:
+def states(_: Budget, layers: int = 1) -> Fact:
     """Outputs and states of 3 sequences of 7 steps, hidden size 16."""
-    layer = nn.LSTM(100, 16, batch_first=batch_first)
-    output, (hidden, cell) = layer(torch.zeros((3, 7, 100) if batch_first else (7, 3, 100)))
+    layer = nn.LSTM(100, 16, layers, batch_first=True)
+    output, (hidden, cell) = layer(torch.zeros(3, 7, 100))
     return Fact(
         name="LSTM states",
         claim="With batch_first the hidden and the cell state have the batch first, too.",

@@ -37,8 +37,7 @@ class Budget:
         policy_steps: training steps of the pointer policy.
         twins: copies of the linear network that start one rounding error away, at least 1.
         seconds: of timing for each layer and shape.
-        batch_size: of the timed training step.
-        timed_steps: how many of these are timed.
+        timed_steps: how many training steps are timed.
     """
 
     seeds: int
@@ -46,7 +45,6 @@ class Budget:
     policy_steps: int
     twins: int
     seconds: float
-    batch_size: int
     timed_steps: int
 
 
@@ -56,8 +54,7 @@ FULL = Budget(
     policy_steps=1000,
     twins=5,
     seconds=0.5,
-    batch_size=512,
-    timed_steps=8,
+    timed_steps=200,
 )
 FAST = Budget(
     seeds=500,
@@ -65,8 +62,7 @@ FAST = Budget(
     policy_steps=100,
     twins=2,
     seconds=0.05,
-    batch_size=64,
-    timed_steps=3,
+    timed_steps=20,
 )
 
 Check = Callable[[Budget], Fact]
