@@ -115,7 +115,9 @@ def dot_rows(
     panel.set_xlabel(axis)
     if is_wide:
         panel.set_xscale("symlog", linthresh=1, linscale=1)
-        ends = panel.get_xlim()
+        values = [value for row in rows for value in row.values]
+        ends = min(-1.0, 1.5 * min(values)), max(1.0, 1.5 * max(values))
+        panel.set_xlim(*ends)
         ticks = [x for x in (-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50)
                  if ends[0] <= x <= ends[1]]  # fmt: skip
         panel.set_xticks(ticks, [f"{x:g}" for x in ticks])
