@@ -123,7 +123,7 @@ def test_gradient_is_the_published_networks(variant, training):
     for name, found, wanted in zip(parameters, ours, theirs, strict=True):
         scale = wanted.abs().max().clamp(min=0.01 * largest)
         torch.testing.assert_close(
-            found / scale, wanted / scale, rtol=1e-3, atol=3e-4, msg=lambda m, n=name: f"{n}: {m}"
+            found / scale, wanted / scale, rtol=1e-3, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 
@@ -188,6 +188,34 @@ def test_encoders_share_their_start(scheme):
         if "encoder" not in name:
             assert torch.equal(value, conv1d.get_parameter(name))
             assert torch.equal(value, embedding.get_parameter(name))
+
+
+@pytest.mark.parametrize("scheme", ["torch", "glorot"])
+def test_weights_start_as_in_the_published_layers(scheme):
+    """Uniform up to the bound of the layer that each is a part of, for all but the encoders."""
+    m = 64  # large enough for the largest of the weights to come near the bound
+    policy = AttentionPolicy(LinearEncoder(m), m, 1, HEADS, 24, init=scheme, **KOOL)
+    policy.initialise(0)
+    fans = {
+        "demand": (3, m),
+        "query": (m + 1, m),
+        "load": (m + 1, m),
+        "graph": (m, m),
+        "keys_values": (m, m),
+        "combine": (m, m),
+        "pointer": (m, m),
+        "trunk.0.queries_keys_values": (m, m),
+        "trunk.0.combine": (m, m),
+        "trunk.0.expand": (m, 24),
+        "trunk.0.contract": (24, m),
+        "encoder.layer": (2, m),
+    }
+    for name, (fan_in, fan_out) in fans.items():
+        share = (
+            1 / fan_in if scheme == "torch" or name == "encoder.layer" else 6 / (fan_in + fan_out)
+        )
+        largest = policy.get_parameter(f"{name}.weight").abs().max().item()
+        assert 0.9 * share**0.5 < largest <= share**0.5, name
 
 
 def test_depot_and_customers_have_encoders_of_their_own():

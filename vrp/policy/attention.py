@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from vrp.policy.base import Encoding, Policy, Replay
+from vrp.policy.blocks import BlockLinear
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.glimpse import (
@@ -75,6 +76,11 @@ class AttentionPolicy(Policy):
     true and false those of POMO. Where deliveries may be split, it sees the demands at the start;
     what is left of them it sees through the mask alone.
 
+    Weights start as those of the papers' layers do in PyTorch, the encoders' excepted: an encoder
+    starts as it does under every other policy, with a fan-in of 2 where the papers' layer, which
+    reads the demand too, has 3. Kool et al. draw the trunk's projections by another rule, the
+    bound being 1 over the square root of a head's size.
+
     Args:
         encoder: embeds the customers' coordinates; the depot gets a copy with weights of its own.
         embedding_dim: M (papers: 128); must be the encoder's.
@@ -127,7 +133,8 @@ class AttentionPolicy(Policy):
         self.precision = precision
         self.encoder = encoder
         self.depot_encoder = copy.deepcopy(encoder)
-        self.demand = nn.Linear(1, embedding_dim, bias=False)
+        # Coordinates and demand are the three inputs of one layer in the papers.
+        self.demand = BlockLinear(1, embedding_dim, fan_in=3, fan_out=embedding_dim)
         self.trunk = Trunk(
             TrunkShape(
                 num_layers=num_layers,
@@ -139,10 +146,14 @@ class AttentionPolicy(Policy):
                 precision=precision,
             )
         )
-        self.query = nn.Linear(embedding_dim, embedding_dim, bias=False)
-        self.load = nn.Linear(1, embedding_dim, bias=False)
+        # Last node and load are the M + 1 inputs of one layer in the papers.
+        context = {"fan_in": embedding_dim + 1, "fan_out": embedding_dim}
+        self.query = BlockLinear(embedding_dim, embedding_dim, **context)
+        self.load = BlockLinear(1, embedding_dim, **context)
         self.graph = nn.Linear(embedding_dim, embedding_dim, bias=False) if graph_context else None
-        self.keys_values = nn.Linear(embedding_dim, 2 * embedding_dim, bias=False)
+        self.keys_values = BlockLinear(
+            embedding_dim, 2 * embedding_dim, fan_in=embedding_dim, fan_out=embedding_dim
+        )
         self.combine = nn.Linear(embedding_dim, embedding_dim, bias=combine_bias)
         self.pointer = (
             nn.Linear(embedding_dim, embedding_dim, bias=False) if pointer_projection else None

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vrp.policy.blocks import BlockLinear
 from vrp.policy.trunk import InstanceNorm
 
 SCHEMES = ("torch", "glorot")
@@ -42,7 +43,7 @@ def initialise_layers(module: nn.Module, scheme: str, seed: int, prefix: str) ->
         scheme: `torch`, PyTorch's defaults (uniform with bound 1/sqrt(fan in) for weight and
             bias, standard normal for an embedding); or `glorot`, those of the TensorFlow layers
             in the code of Nazari et al. (2018) (uniform with bound sqrt(6/(fan in + fan out)),
-            zero bias, forget-gate bias 1).
+            zero bias, forget-gate bias 1). A `BlockLinear` has the fans that it states.
         seed: any integer.
         prefix: put before each parameter's name; ends in a dot or is empty.
 
@@ -71,6 +72,8 @@ def _fill(layer: nn.Module, name: str, parameter: Tensor, scheme: str, generator
             _uniform(values, math.sqrt(6 / sum(parameter.shape)), generator)
     elif isinstance(layer, (nn.Linear, nn.Conv1d)):
         fan_out, fan_in = layer.weight.shape[:2]
+        if isinstance(layer, BlockLinear):
+            fan_out, fan_in = layer.fan_out, layer.fan_in
         if scheme == "torch":
             _uniform(values, 1 / math.sqrt(fan_in), generator)
         elif name == "weight":

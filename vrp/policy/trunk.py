@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from vrp.policy.blocks import BlockLinear
 from vrp.policy.precision import check_precision, product_dtype
 
 NORMALIZATIONS = ("instance", "batch", "rms")
@@ -122,7 +123,7 @@ class TrunkLayer(nn.Module):
         dim, norm = shape.embedding_dim, _NORMS[shape.normalization]
         self.num_heads = shape.num_heads
         self.precision = shape.precision
-        self.queries_keys_values = nn.Linear(dim, 3 * dim, bias=False)
+        self.queries_keys_values = BlockLinear(dim, 3 * dim, fan_in=dim, fan_out=dim)
         self.combine = nn.Linear(dim, dim, bias=shape.combine_bias)
         self.norm_attention = norm(dim)
         self.expand = nn.Linear(dim, shape.feed_forward_dim)
