@@ -262,18 +262,21 @@ class _Part:
     Attributes:
         weights: (n, Q, H V), in the precision of the products.
         logits: (n, Q, V), finite everywhere.
+        relative: (n, Q, V), the logits, less the largest legal one where their exponentials could
+            overflow.
         probs: (n, Q, V), 0 where not legal.
-        log_total: (n, Q, 1), of the legal logits' exponentials.
+        log_total: (n, Q, 1), of the sum of the legal relative logits' exponentials.
     """
 
     weights: Tensor
     logits: Tensor
+    relative: Tensor
     probs: Tensor
     log_total: Tensor
 
     def entropy(self) -> Tensor:
         """(n, Q, 1), in nats."""
-        return self.log_total - (self.probs * self.logits).sum(-1, keepdim=True)
+        return self.log_total - (self.probs * self.relative).sum(-1, keepdim=True)
 
 
 def _play(
@@ -292,12 +295,13 @@ def _play(
         logits = torch.empty_like(is_legal)
         _scores(tables, weights, logits)
         _clip(logits, tables.clipping)
+    relative = logits
     if not 0 < tables.clipping <= _LIMIT:
         largest = logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
-        logits = (logits - largest).clamp_(max=0.0)
-    probs = logits.exp().mul_(is_legal)
+        relative = (logits - largest).clamp_(max=0.0)
+    probs = relative.exp().mul_(is_legal)
     total = probs.sum(-1, keepdim=True)
-    return _Part(weights, logits, probs.div_(total), total.log())
+    return _Part(weights, logits, relative, probs.div_(total), total.log())
 
 
 class _GlimpseReplay(torch.autograd.Function):
@@ -311,7 +315,7 @@ class _GlimpseReplay(torch.autograd.Function):
         chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
         for part in _pieces(tables, actions.shape[1]):
             played = _played(ctx, (weights, logits, position, load, legal), part)
-            at = played.logits.gather(-1, actions[part, :, None])
+            at = played.relative.gather(-1, actions[part, :, None])
             chosen[part] = (at - played.log_total)[..., 0]
             entropy[part] = played.entropy()[..., 0]
         return chosen, entropy
@@ -373,7 +377,7 @@ def _for_raw(
         grad.addcmul_(played.probs, for_chosen, value=-1)
         grad.scatter_add_(-1, actions[..., None], for_chosen)
     if for_entropy is not None:
-        log_probs = played.logits - played.log_total
+        log_probs = played.relative - played.log_total
         grad -= played.probs * (log_probs + played.entropy()) * for_entropy
     if clipping:
         grad *= clipping - played.logits.square() / clipping
