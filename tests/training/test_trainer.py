@@ -271,6 +271,47 @@ def test_clipped_gradients(kind, make_trainer: Make):
         assert kind == "global" or total > 0.0011
 
 
+BASELINES = {
+    "critic": (),
+    "exponential": (),
+    "shared": (),
+    "rollout": ("baseline.epoch_instances=16", "baseline.eval_instances=100"),
+}
+
+
+@pytest.mark.parametrize("kind", ["global", "per_variable"])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_norms_are_of_what_learns(baseline, kind, make_trainer: Make, monkeypatch):
+    """No norm is taken of nothing: it would be a CPU tensor among those of the device."""
+    trainer = make_trainer(
+        f"baseline={baseline}", *BASELINES[baseline], f"grad_clip_kind={kind}", "max_instances=8"
+    )
+    taken = []
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(
+        torch.nn.utils,
+        "clip_grad_norm_",
+        lambda part, most: taken.append(len(part)) or clip(part, most),
+    )
+    trainer.run()
+    assert taken
+    assert 0 not in taken
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("policy", ["pointer", "attention"])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_steps_on_a_gpu(baseline, policy, tmp_path: Path):
+    """Three steps with each baseline, an epoch of the rollout baseline among them."""
+    config = small_config(
+        f"policy={policy}", f"baseline={baseline}", *BASELINES[baseline], "max_instances=24",
+        *(("num_rollouts=5",) if policy == "attention" else ()),
+    )  # fmt: skip
+    trainer = Trainer(config, tmp_path, torch.device("cuda"), time.perf_counter())
+    assert trainer.run() == 0
+    assert last(trainer)["progress"]["step"] == 3
+
+
 def test_unclipped_gradients(make_trainer: Make):
     """Without a limit the gradient is taken as it is."""
     runs = [make_trainer(f"grad_clip={x}", folder=x) for x in ("null", "1e6")]

@@ -246,7 +246,8 @@ class Trainer:
             learning = [p for p in part.parameters() if p.grad is not None]
             alone = self.config["grad_clip_kind"] == "per_variable"
             for parameters in [[p] for p in learning] if alone else [learning]:
-                norms.append(torch.nn.utils.clip_grad_norm_(parameters, limit))
+                if parameters:  # the norm of nothing would stand on the CPU
+                    norms.append(torch.nn.utils.clip_grad_norm_(parameters, limit))
         return torch.linalg.vector_norm(torch.stack(norms))
 
     def _check_weights(self) -> None:
