@@ -1,7 +1,7 @@
 """Make published weights a checkpoint: `python scripts/import_weights.py FILE NAME -C 20`.
 
 Knows the CVRP networks of Kool et al. (2019) and of POMO (Kwon et al. 2020). Nothing in the file
-is executed.
+is executed, and no checkpoint is overwritten.
 """
 
 from __future__ import annotations
@@ -39,18 +39,28 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"not imported: {error}", file=sys.stderr)
         return 1
     print(f"written:       {folder / 'model.pt'}")
-    data = f"kool{options.customers}"
+    data = data_to_measure(options)
     print(
         f"to measure:    python scripts/evaluate.py checkpoint={folder} data={data} decode=augment"
     )
     return 0
 
 
+def data_to_measure(options: argparse.Namespace) -> str:
+    """The standard set of that size and vehicle, or FILE where there is none."""
+    from vrp.problem.datasets import CAPACITY
+
+    known = CAPACITY.get(options.customers)
+    is_standard = known is not None and options.capacity in (None, known)
+    return f"kool{options.customers}" if is_standard else "FILE"
+
+
 def write(options: argparse.Namespace) -> Path:
     """Convert and write; the folder.
 
     Raises:
-        OSError, ValueError: if the file cannot be read or is something else.
+        OSError, ValueError: if the file cannot be read or is something else, or if the checkpoint
+            exists.
     """
     from vrp.policy.foreign import convert, read_state_dict
     from vrp.problem.datasets import CAPACITY
@@ -61,6 +71,9 @@ def write(options: argparse.Namespace) -> Path:
     if capacity is None:
         raise ValueError(f"the papers have no instances of {options.customers} customers; "
                          "give --capacity")  # fmt: skip
+    path = options.output / options.name / "model.pt"
+    if path.exists():
+        raise ValueError(f"{path} exists; choose another name, or remove it")
     found = convert(read_state_dict(options.file), options.heads)
     config = {
         "problem": {
@@ -76,10 +89,9 @@ def write(options: argparse.Namespace) -> Path:
     }
     policy = build_policy(config)
     policy.load_state_dict(found.weights)
-    folder = options.output / options.name
-    folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "model.pt", {"config": config, "policy": policy.state_dict()})
-    return folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, {"config": config, "policy": policy.state_dict()})
+    return path.parent
 
 
 if __name__ == "__main__":

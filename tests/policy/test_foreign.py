@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import re
+import tarfile
 
 import pytest
 import torch
@@ -96,6 +99,36 @@ def test_unusable_files(tmp_path):
     (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match=r"bomb\.pt"):
         read_state_dict(tmp_path / "bomb.pt")
+
+
+class Program(torch.nn.Module):
+    """What TorchScript keeps as code."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_programs_are_not_loaded(tmp_path, monkeypatch):
+    """A TorchScript archive and a tar archive are refused before PyTorch's reader opens them."""
+    torch.jit.save(torch.jit.script(Program()), tmp_path / "script.pt")
+    with tarfile.open(tmp_path / "old.pt", "w") as tar:
+        tar.addfile(tarfile.TarInfo("storages"), io.BytesIO())
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(ValueError, match=r"script\.pt is refused: it is a TorchScript program"):
+        read_state_dict(tmp_path / "script.pt")
+    with pytest.raises(ValueError, match=r"old\.pt is refused: it is a tar archive"):
+        read_state_dict(tmp_path / "old.pt")
+
+
+@pytest.mark.parametrize("variant", LAYOUTS)
+def test_every_shape_is_checked(variant):
+    """A weight of another shape is named, whichever it is."""
+    state = plain(LAYOUTS[variant](make_policy(variant)))
+    for name, value in state.items():
+        wrong = value.new_zeros([size + 1 for size in value.shape] or [2])
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} has shape .*, not \("):
+            convert(state | {name: wrong}, HEADS)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,32 @@ def test_a_checkpoint_is_written(tmp_path, capsys, variant, place):
 
 
 @pytest.mark.parametrize(
+    ("sizes", "data"),
+    [
+        (["-C", "30", "--capacity", "40"], "FILE"),
+        (["-C", "20", "--capacity", "40"], "FILE"),
+        (["-C", "50", "--capacity", "40"], "kool50"),
+    ],
+)
+def test_the_command_names_a_set_that_exists(tmp_path, capsys, sizes, data):
+    """Only where there is a standard set of that size and that vehicle."""
+    torch.save({k: v.detach().clone() for k, v in pomo_state(make_policy()).items()},
+               tmp_path / "them.pt")  # fmt: skip
+    arguments = [str(tmp_path / "them.pt"), "theirs", *sizes, "--heads", str(HEADS)]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert f" data={data} " in capsys.readouterr().out
+
+
+def test_no_checkpoint_is_overwritten(tmp_path, capsys):
+    """The one that stands there stays as it is."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "model.pt").write_text("mine")
+    assert main(["none.pt", "theirs", "-C", "20", "--output", str(tmp_path)]) == 1
+    assert "model.pt exists" in capsys.readouterr().err
+    assert (tmp_path / "theirs" / "model.pt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["none.pt", "x", "-C", "20"], "no file at none.pt"),

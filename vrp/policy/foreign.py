@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import pickle
 import re
+import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
 
 _PLACES = ("model", "model_state_dict", "state_dict")  # where a file may keep the weights
-_BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_ZIP = b"PK\x03\x04"  # what a file of PyTorch's present format begins with
+_COUNT = "num_batches_tracked"
+_BATCH_STATISTICS = ("running_mean", "running_var", _COUNT)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,18 @@ class _InertUnpickler(pickle.Unpickler):
         return self._known.get((module, name), Inert)
 
 
-def _load(file, **arguments: object) -> object:
+def _load(file: BinaryIO, **arguments: object) -> object:
     return _InertUnpickler(file, **arguments).load()
+
+
+def _holds_program(path: Path) -> str | None:
+    """What `torch.load` would hand to another reader than ours, in words; None if nothing."""
+    with open(path, "rb") as file:
+        is_zip = file.read(len(_ZIP)) == _ZIP
+    if is_zip:  # asked of the reader that torch.load takes: others may see another content
+        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
+        return "a TorchScript program" if "constants.pkl" in records else None
+    return "a tar archive" if tarfile.is_tarfile(path) else None
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -79,15 +92,19 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no weights; names the file and what it holds.
+        ValueError: if it holds no weights, or a program; names the file and what it holds.
     """
     reader = SimpleNamespace(Unpickler=_InertUnpickler, load=_load, __name__="inert")
     try:
-        content = torch.load(path, "cpu", pickle_module=reader, weights_only=False)
+        program = _holds_program(path)
+        if program is None:
+            content = torch.load(path, "cpu", pickle_module=reader, weights_only=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"no file at {path}") from None
     except Exception as error:  # a file of another kind makes PyTorch's reader fail in every way
         raise ValueError(f"{path} is damaged or no file of PyTorch") from error
+    if program is not None:
+        raise ValueError(f"{path} is refused: it is {program}, not the weights alone")
     for place in _PLACES:
         if isinstance(content, dict) and isinstance(content.get(place), dict):
             content = content[place]
@@ -134,9 +151,17 @@ class _Source:
         self.state = state
         self.taken: set[str] = set()
 
-    def __call__(self, name: str) -> Tensor:
+    def __call__(self, name: str, *shape: int | str) -> Tensor:
+        """The weight of that name; a letter in `shape` stands for any size."""
         if name not in self.state:
             raise ValueError(f"{name} is missing")
+        found = tuple(self.state[name].shape)
+        if len(found) != len(shape) or any(
+            isinstance(wanted, int) and size != wanted
+            for size, wanted in zip(found, shape, strict=True)
+        ):
+            wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+            raise ValueError(f"{name} has shape {found}, not ({wanted})")
         self.taken.add(name)
         return self.state[name]
 
@@ -149,25 +174,38 @@ class _Source:
 
 
 def _embeddings(source: _Source, depot: str, customer: str) -> dict[str, Tensor]:
-    weight = source(f"{customer}.weight")
-    if weight.dim() != 2 or weight.shape[1] != 3:
-        raise ValueError(f"{customer}.weight has shape {tuple(weight.shape)}, not (M, 3)")
+    weight = source(f"{customer}.weight", "M", 3)
+    m = len(weight)
     return {
         "encoder.layer.weight": weight[:, :2],
-        "encoder.layer.bias": source(f"{customer}.bias"),
+        "encoder.layer.bias": source(f"{customer}.bias", m),
         "demand.weight": weight[:, 2:],
-        "depot_encoder.layer.weight": source(f"{depot}.weight"),
-        "depot_encoder.layer.bias": source(f"{depot}.bias"),
+        "depot_encoder.layer.weight": source(f"{depot}.weight", m, 2),
+        "depot_encoder.layer.bias": source(f"{depot}.bias", m),
     }
 
 
-def _linear(source: _Source, ours: str, theirs: str) -> dict[str, Tensor]:
-    return {f"{ours}.{part}": source(f"{theirs}.{part}") for part in ("weight", "bias")}
+def _linear(
+    source: _Source, ours: str, theirs: str, outputs: int | str, inputs: int
+) -> dict[str, Tensor]:
+    weight = source(f"{theirs}.weight", outputs, inputs)
+    return {f"{ours}.weight": weight, f"{ours}.bias": source(f"{theirs}.bias", len(weight))}
 
 
-def _norm(source: _Source, ours: str, theirs: str, batch: bool) -> dict[str, Tensor]:
+def _feed_forward(
+    source: _Source, ours: str, first: str, second: str, m: int, hidden: int | str
+) -> dict[str, Tensor]:
+    expand = _linear(source, f"{ours}.expand", first, hidden, m)
+    hidden = len(expand[f"{ours}.expand.bias"])
+    return expand | _linear(source, f"{ours}.contract", second, m, hidden)
+
+
+def _norm(source: _Source, ours: str, theirs: str, batch: bool, m: int) -> dict[str, Tensor]:
     parts = ("weight", "bias", *(_BATCH_STATISTICS if batch else ()))
-    return {f"{ours}.{part}": source(f"{theirs}.{part}") for part in parts}
+    return {
+        f"{ours}.{part}": source(f"{theirs}.{part}", *(() if part == _COUNT else (m,)))
+        for part in parts
+    }
 
 
 def _query(weight: Tensor) -> dict[str, Tensor]:
@@ -177,27 +215,34 @@ def _query(weight: Tensor) -> dict[str, Tensor]:
 
 def _from_kool(source: _Source) -> Converted:
     weights = _embeddings(source, "init_embed_depot", "init_embed")
+    m = len(weights["demand.weight"])
     num_layers = source.layers(r"embedder\.layers\.(\d+)\.")
     batch = "embedder.layers.0.1.normalizer.running_mean" in source.state
+    num_heads = len(source("embedder.layers.0.0.module.W_query", "H", m, "D"))
+    size, hidden = m // max(num_heads, 1), "F"
     for i in range(num_layers):
         theirs, ours = f"embedder.layers.{i}", f"trunk.{i}"
         # (H, M, D) each: row h D + d of our matrix is head h's unit d.
-        heads = [source(f"{theirs}.0.module.W_{part}") for part in ("query", "key", "val")]
-        num_heads = heads[0].shape[0]
+        heads = [
+            source(f"{theirs}.0.module.W_{part}", num_heads, m, size)
+            for part in ("query", "key", "val")
+        ]
+        out = source(f"{theirs}.0.module.W_out", num_heads, size, m)
         rows = [part.transpose(1, 2).flatten(0, 1) for part in heads]
         weights[f"{ours}.queries_keys_values.weight"] = torch.cat(rows)
-        weights[f"{ours}.combine.weight"] = source(f"{theirs}.0.module.W_out").flatten(0, 1).T
-        weights |= _norm(source, f"{ours}.norm_attention", f"{theirs}.1.normalizer", batch)
-        weights |= _linear(source, f"{ours}.expand", f"{theirs}.2.module.0")
-        weights |= _linear(source, f"{ours}.contract", f"{theirs}.2.module.2")
-        weights |= _norm(source, f"{ours}.norm_feed_forward", f"{theirs}.3.normalizer", batch)
-    keys, values, pointer = source("project_node_embeddings.weight").chunk(3)
+        weights[f"{ours}.combine.weight"] = out.flatten(0, 1).T
+        weights |= _norm(source, f"{ours}.norm_attention", f"{theirs}.1.normalizer", batch, m)
+        both = f"{theirs}.2.module.0", f"{theirs}.2.module.2"
+        weights |= _feed_forward(source, ours, *both, m, hidden)
+        hidden = len(weights[f"{ours}.expand.bias"])
+        weights |= _norm(source, f"{ours}.norm_feed_forward", f"{theirs}.3.normalizer", batch, m)
+    keys, values, pointer = source("project_node_embeddings.weight", 3 * m, m).chunk(3)
     weights |= {
         "keys_values.weight": torch.cat([keys, values]),
         "pointer.weight": pointer,
-        "graph.weight": source("project_fixed_context.weight"),
-        "combine.weight": source("project_out.weight"),
-        **_query(source("project_step_context.weight")),
+        "graph.weight": source("project_fixed_context.weight", m, m),
+        "combine.weight": source("project_out.weight", m, m),
+        **_query(source("project_step_context.weight", m, m + 1)),
     }
     arguments = {
         "normalization": "batch" if batch else "instance",
@@ -210,23 +255,26 @@ def _from_kool(source: _Source) -> Converted:
 
 def _from_pomo(source: _Source, num_heads: int) -> Converted:
     weights = _embeddings(source, "encoder.embedding_depot", "encoder.embedding_node")
+    m = len(weights["demand.weight"])
     num_layers = source.layers(r"encoder\.layers\.(\d+)\.")
     # Their repository has had both normalisations.
     batch = "encoder.layers.0.add_n_normalization_1.norm_by_EMB.weight" in source.state
-    norm = "norm_by_EMB" if batch else "norm"
+    norm, hidden = "norm_by_EMB" if batch else "norm", "F"
     for i in range(num_layers):
         theirs, ours = f"encoder.layers.{i}", f"trunk.{i}"
-        rows = [source(f"{theirs}.W{part}.weight") for part in "qkv"]
+        rows = [source(f"{theirs}.W{part}.weight", m, m) for part in "qkv"]
         weights[f"{ours}.queries_keys_values.weight"] = torch.cat(rows)
-        weights |= _linear(source, f"{ours}.combine", f"{theirs}.multi_head_combine")
+        weights |= _linear(source, f"{ours}.combine", f"{theirs}.multi_head_combine", m, m)
         for number, name in ((1, "attention"), (2, "feed_forward")):
             place = f"{theirs}.add_n_normalization_{number}.{norm}"
-            weights |= _norm(source, f"{ours}.norm_{name}", place, batch)
-        weights |= _linear(source, f"{ours}.expand", f"{theirs}.feed_forward.W1")
-        weights |= _linear(source, f"{ours}.contract", f"{theirs}.feed_forward.W2")
-    weights["keys_values.weight"] = torch.cat([source(f"decoder.W{p}.weight") for p in "kv"])
-    weights |= _linear(source, "combine", "decoder.multi_head_combine")
-    weights |= _query(source("decoder.Wq_last.weight"))
+            weights |= _norm(source, f"{ours}.norm_{name}", place, batch, m)
+        both = f"{theirs}.feed_forward.W1", f"{theirs}.feed_forward.W2"
+        weights |= _feed_forward(source, ours, *both, m, hidden)
+        hidden = len(weights[f"{ours}.expand.bias"])
+    keys_values = [source(f"decoder.W{part}.weight", m, m) for part in "kv"]
+    weights["keys_values.weight"] = torch.cat(keys_values)
+    weights |= _linear(source, "combine", "decoder.multi_head_combine", m, m)
+    weights |= _query(source("decoder.Wq_last.weight", m, m + 1))
     arguments = {
         "normalization": "batch" if batch else "instance",
         "graph_context": False,
