@@ -1,14 +1,30 @@
-"""How fast a training step is here, by its parts: `python scripts/benchmark.py problem=vrp10`."""
+"""How fast a training step is here, by its parts: `python scripts/benchmark.py problem=vrp10`.
+
+It is the trainer's own step. A baseline with a warm-up is measured after it; comparisons at the end
+of an epoch and validations are not part of a step. The attention policy's figures come from
+
+    python scripts/benchmark.py experiment=pomo20   # a tour from each of 20 customers, batch 64
+    python scripts/benchmark.py experiment=pomo50   # the same at 50, with its peak memory
+    python scripts/benchmark.py experiment=kool20   # a single start, greedy-rollout baseline
+    python scripts/benchmark.py experiment=kool50   # its greedy decoding at 50
+"""
 
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 
-from launcher import Job, launch
-from schema import BenchmarkConfig
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/benchmark.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+from scripts.launcher import Job, launch  # noqa: E402
+from scripts.schema import BenchmarkConfig  # noqa: E402
 
 _COUNTED = 8  # instances of the step whose arithmetic is counted
 _DECODINGS = 5
@@ -24,6 +40,7 @@ def prepare(job: Job) -> Callable[[], None]:
     from vrp.training.compilation import missing_for_compile
     from vrp.training.device import choose_device
     from vrp.training.memory import keep_freed_memory
+    from vrp.training.step import TrainingStep, make_optimizer
 
     keep_freed_memory()
     config = job.config
@@ -37,31 +54,28 @@ def prepare(job: Job) -> Callable[[], None]:
     compiled = config["compile"] != "off" and missing is None
     if missing:
         print(f"not compiled: {missing}")
-    optimizer = torch.optim.Adam(learner.parameters(), config["learning_rate"], fused=True)
+    learner.baseline.end_warmup()
+    optimizer = make_optimizer(config, learner)
     clock = Clock(device.type == "cuda")
-    random = torch.Generator().manual_seed(config["seed"])
+    done = count()
 
     def step(batch_size: int = config["batch_size"]) -> None:
+        number, sized = next(done), config | {"batch_size": batch_size}
         clock.start()
-        instances = generator(batch_size, random)
-        draws = learner.draw(instances, random).to(device)
-        instances = instances.to(device)
-        clock.lap("generate")
-        learned = learner(instances, draws, clock.lap)
-        optimizer.zero_grad()
-        learned.loss.backward()
-        clock.lap("backward")
-        optimizer.step()
-        clock.lap("optimizer")
+        TrainingStep(sized, generator, learner, optimizer, device)(
+            number, number * batch_size, clock.lap
+        )
 
     def compile_kernels() -> bool:
         return compiled and learner.compile_kernels()
 
     def decode() -> None:
         learner.policy.eval()
-        Greedy()(learner.policy, to_decode, random)
+        Greedy()(learner.policy, to_decode, torch.Generator())
 
-    to_decode = generator(config["decoded"], random).to(device)
+    to_decode = generator(config["decoded"], torch.Generator().manual_seed(config["seed"])).to(
+        device
+    )
     return lambda: measure(config, step, decode, clock, device, compile_kernels)
 
 
@@ -118,7 +132,7 @@ def measure(
         if device.type == "cuda"
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     )
-    print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included")
+    print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included, validation not")
     times = sorted(clock.timed(decode) for _ in range(_DECODINGS + 1))
     print(
         f"greedy decoding: {config['decoded'] / times[_DECODINGS // 2]:.0f} instances/s, "

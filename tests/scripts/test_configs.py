@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.checks import check_config  # noqa: E402
-from scripts.schema import EvaluateConfig, TrainConfig  # noqa: E402
+from scripts.schema import BenchmarkConfig, EvaluateConfig, TrainConfig  # noqa: E402
 from scripts.signatures import signature_of  # noqa: E402
 
 CONFIGS = ROOT / "configs"
@@ -47,15 +47,38 @@ def test_every_option_fits_the_schema(group, option):
         checked = check_config(EvaluateConfig, config, ROOT)
     else:
         checked = check_config(TrainConfig, composed("config", overrides), ROOT)
-    assert group in ("experiment", "suspect", "sweep") or "_target_" in checked[group]
+    assert group in ("experiment", "measure", "suspect", "sweep") or "_target_" in checked[group]
 
 
 @pytest.mark.parametrize(
-    ("config_name", "schema"), [("config", TrainConfig), ("evaluate", EvaluateConfig)]
+    ("config_name", "schema"),
+    [("config", TrainConfig), ("evaluate", EvaluateConfig), ("benchmark", BenchmarkConfig)],
 )
 def test_a_value_for_every_key(config_name, schema):
     """The main files name exactly the schema's keys."""
     assert set(composed(config_name, [])) == {field.name for field in fields(schema)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], ("pointer", 20, "Critic", 512, 1)),
+        (["problem=vrp10"], ("pointer", 10, "Critic", 512, 1)),
+        (["policy=attention"], ("attention", 20, "Critic", 512, 20)),
+        (["experiment=pomo20"], ("attention", 20, "Shared", 64, 20)),
+        (["experiment=pomo50"], ("attention", 50, "Shared", 64, 50)),
+        (["experiment=kool20"], ("attention", 20, "Rollout", 512, 1)),
+        (["experiment=kool50", "batch_size=32"], ("attention", 50, "Rollout", 32, 1)),
+    ],
+)
+def test_what_is_timed(overrides, expected):
+    """The pointer's step unless told otherwise; every choice brings its own batch and tours."""
+    config = check_config(BenchmarkConfig, composed("benchmark", overrides), ROOT)
+    policy, size, baseline, batch_size, rollouts = expected
+    assert config["policy"]["_target_"].lower() == f"vrp.policy.{policy}policy"
+    assert config["baseline"]["_target_"] == f"vrp.training.baselines.{baseline}Baseline"
+    assert config["problem"]["num_customers"] == size
+    assert (config["batch_size"], config["num_rollouts"]) == (batch_size, rollouts)
 
 
 @pytest.mark.parametrize(("group", "option"), CLASSES)

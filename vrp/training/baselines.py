@@ -41,6 +41,9 @@ class Baseline(nn.Module, ABC):
     def after_step(self, policy: Policy, instances: int) -> None:
         """Told after every training step how many `instances` have been seen in all."""
 
+    def end_warmup(self) -> None:
+        """Work from now on as after any first epochs of another kind; for measurements."""
+
     @abstractmethod
     def forward(
         self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
@@ -229,6 +232,10 @@ class RolloutBaseline(Baseline):
             self.copy.load_state_dict(policy.state_dict())
             self.replaced += 1
             self.costs.copy_(self._solve(self.copy))
+
+    def end_warmup(self) -> None:
+        """Leave the epochs of the moving average behind."""
+        self.epochs.clamp_(min=self.warmup_epochs)
 
     def is_better(self, challenger: Tensor, incumbent: Tensor) -> bool:
         """Whether the challenger's costs (n,) are lower and the paired test is significant."""

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vrp.policy.initialisation import named_generator
 from vrp.problem.datasets import STANDARD_SETS
 from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
@@ -22,6 +21,7 @@ from vrp.training.device import precision
 from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
 from vrp.training.signals import StopSignals
+from vrp.training.step import TrainingStep, check_weights, make_optimizer
 from vrp.training.tour_figure import can_draw, draw_tours
 from vrp.training.validation import make_validation
 
@@ -59,7 +59,7 @@ class Progress:
 class Trainer:
     """Trains what a config describes and leaves all in a run folder.
 
-    The numbers of step s come from generators made from (seed, purpose, rank, s) alone, so no
+    A step's random numbers depend on the seed and its own number alone (`step.TrainingStep`), so no
     random state needs to be kept: a run that resumes at s goes on as if it had not stopped.
 
     Args:
@@ -96,10 +96,8 @@ class Trainer:
             self.learner.policy.initialise(config["seed"])
             self.learner.baseline.initialise(config["seed"])
         self.learner.to(device)
-        parameters = [p for p in self.learner.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(
-            parameters, config["learning_rate"], weight_decay=config["weight_decay"], fused=True
-        )
+        self.optimizer = make_optimizer(config, self.learner)
+        self.step = TrainingStep(config, self.generator, self.learner, self.optimizer, device)
         if resumed is not None:
             self.learner.policy.load_state_dict(resumed["policy"])
             self.learner.baseline.load_state_dict(resumed["baseline"])
@@ -182,82 +180,31 @@ class Trainer:
     def _is_validated(self) -> bool:
         return self.progress.step == self._validated_at
 
-    def _learning_rate(self) -> float:
-        """A function of the instances seen, never of time."""
-        rate = self.config["learning_rate"]
-        done = self.progress.instances / self.config["decay_instances"]
-        decay = self.config["learning_rate_decay"]
-        if decay == "linear":
-            return rate * max(0.0, 1 - done)
-        if decay == "steps":
-            passed = sum(done >= at for at in self.config["learning_rate_steps"])
-            return rate * self.config["learning_rate_factor"] ** passed
-        return rate
-
     def _train_step(self) -> None:
         begun = time.perf_counter()
-        progress, config = self.progress, self.config
+        progress, batch_size = self.progress, self.config["batch_size"]
         compiles = self._maybe_compile()
-        self.learner.train()
-        seed, step = config["seed"], progress.step
-        instances = self.generator(
-            config["batch_size"], named_generator(seed, f"instances/0/{step}")
-        )
-        draws = self.learner.draw(instances, named_generator(seed, f"actions/0/{step}"))
         try:
-            learned = self.learner(instances.to(self.device), draws.to(self.device))
-        except RuntimeError:
-            self._check_weights()  # NaN weights keep every vehicle at the depot
-            raise
-        self.optimizer.zero_grad()
-        learned.loss.backward()
-        norm = self._clip_gradients()
-        if not torch.isfinite(learned.loss + norm):
-            raise FloatingPointError(
-                f"step {step + 1}: the loss is {learned.loss.item():g}, the gradient norm "
-                f"{norm.item():g}; stopped before the update, {self.folder / 'last.pt'} is from "
-                "before; a lower learning_rate may help"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.step()
+            learned, norm = self.step(progress.step, progress.instances)
+        except FloatingPointError as error:
+            raise FloatingPointError(self._explained(error, progress.step + 1)) from None
         progress.step += 1
-        progress.instances += config["batch_size"]
-        self.learner.baseline.after_step(self.learner.policy, progress.instances)
+        progress.instances += batch_size
         cost = learned.cost.mean().item()
         progress.cost_sum += cost
         progress.cost_count += 1
         took = time.perf_counter() - begun
         if not compiles:
             progress.train_seconds += took
-        self.log.advance(config["batch_size"], cost)
+        self.log.advance(batch_size, cost)
         if progress.step % _LOG_EVERY == 0:
             self._log_step(learned, norm, took)
 
-    def _clip_gradients(self) -> torch.Tensor:
-        """Clip as configured; the norm of all gradients before.
-
-        `global` means one norm for the policy and one for the baseline: the critic's early
-        gradients are a hundred times the policy's and would all but stop it.
-        """
-        limit = self.config["grad_clip"] or torch.inf
-        norms = []
-        for part in (self.learner.policy, self.learner.baseline):
-            learning = [p for p in part.parameters() if p.grad is not None]
-            alone = self.config["grad_clip_kind"] == "per_variable"
-            for parameters in [[p] for p in learning] if alone else [learning]:
-                if parameters:  # the norm of nothing would stand on the CPU
-                    norms.append(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        return torch.linalg.vector_norm(torch.stack(norms))
-
-    def _check_weights(self) -> None:
-        """Raise a FloatingPointError where a weight is no finite number."""
-        sums = torch.stack([p.detach().sum() for p in self.learner.parameters()])
-        if not sums.isfinite().all():
-            raise FloatingPointError(
-                f"step {self.progress.step}: a weight is not finite; "
-                f"{self.folder / 'last.pt'} is from before; a lower learning_rate may help"
-            )
+    def _explained(self, error: FloatingPointError, step: int) -> str:
+        return (
+            f"step {step}: {error}; {self.folder / 'last.pt'} is from before; "
+            "a lower learning_rate may help"
+        )
 
     def _maybe_compile(self) -> bool:
         """Compile at the fixed step; whether this step's time holds compilation."""
@@ -327,7 +274,10 @@ class Trainer:
         )
 
     def _save(self, name: str) -> None:
-        self._check_weights()
+        try:
+            check_weights(self.learner)
+        except FloatingPointError as error:
+            raise FloatingPointError(self._explained(error, self.progress.step)) from None
         progress = Progress(**vars(self.progress))
         progress.seconds += self.elapsed()
         content = {
