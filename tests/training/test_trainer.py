@@ -16,9 +16,12 @@ import pytest
 import torch
 from runs import ROOT, events, learned, metrics, same, small_config
 
+from vrp.policy.precision import product_dtype
+from vrp.problem import UniformGenerator
 from vrp.problem.tours import check_tours
 from vrp.search import Beam, Greedy, Sampling
 from vrp.training.checkpoint import load_checkpoint
+from vrp.training.rounding import rounding_error
 from vrp.training.trainer import Trainer
 
 sys.path.insert(0, str(ROOT))
@@ -215,6 +218,50 @@ def test_summary(make_trainer: Make):
     assert summary["device"] == "cpu"
     parameters = trainer.learner.policy.parameters()
     assert summary["parameters"] == sum(p.numel() for p in parameters)
+
+
+ATTENTION = "policy=attention", "num_rollouts=5", "max_instances=8"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "products"),
+    [
+        (("max_instances=8",), "float32"),
+        ((*ATTENTION, "policy.precision=float32"), "float32"),
+        ((*ATTENTION, "policy.precision=bfloat16"), "bfloat16"),
+        (
+            (*ATTENTION, "policy.precision=auto"),
+            str(product_dtype("auto", torch.device("cpu")))[6:],
+        ),
+    ],
+)
+def test_rounded_products_are_recorded(overrides, products, make_trainer: Make, capsys):
+    """As they are on this device, with their effect where there is one."""
+    trainer = make_trainer(*overrides)
+    trainer.run()
+    summary = json.loads((trainer.folder / "summary.json").read_text())
+    assert summary["products"] == last(trainer)["products"] == products
+    rounded = products == "bfloat16"
+    assert ((0, "val/rounding") in events(trainer.folder)) is rounded
+    assert ("products are bfloat16" in capsys.readouterr().out) is rounded
+
+
+def test_rounding_error_is_of_whole_tours(make_trainer: Make):
+    """The mean over instances, as two policies of equal weights give it; it leaves no trace."""
+    policy = make_trainer(*ATTENTION, "policy.precision=bfloat16").learner.policy.train()
+    exact = make_trainer(*ATTENTION, "policy.precision=float32", folder="exact").learner.policy
+    instances = UniformGenerator(5, 15)(16, torch.Generator().manual_seed(0))
+    tours = Greedy()(exact.eval(), instances, torch.Generator()).actions
+    found = [
+        p.log_probs(p.encode(instances), instances, tours[:, None]).log_prob.sum(-1)
+        for p in (policy, exact)
+    ]
+    error = rounding_error(policy, instances, tours)
+    assert error == pytest.approx((found[0] - found[1]).abs().mean().item(), rel=1e-5)
+    assert 0 < error < 0.15
+    assert rounding_error(exact, instances, tours) is None
+    assert policy.training
+    assert policy.products(torch.device("cpu")) == torch.bfloat16
 
 
 def test_events(make_trainer: Make):

@@ -171,6 +171,17 @@ class AttentionPolicy(Policy):
         """False: what the compiler makes of these loops is slower on a CPU (see README.md)."""
         return False
 
+    def products(self, device: torch.device) -> torch.dtype:
+        """As `precision` says, in the trunk and in the decoder."""
+        return product_dtype(self.precision, device)
+
+    def in_float32(self) -> AttentionPolicy:
+        """A copy."""
+        exact = copy.deepcopy(self)
+        for part in (exact, *exact.trunk):
+            part.precision = "float32"
+        return exact
+
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator
     ) -> None:

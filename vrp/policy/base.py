@@ -75,6 +75,14 @@ class Policy(nn.Module, ABC):
         """Fuse the inner loops with `torch.compile` from the next call on, if there are any."""
 
     @abstractmethod
+    def products(self, device: torch.device) -> torch.dtype:
+        """What the factors of the large products are rounded to on `device`."""
+
+    @abstractmethod
+    def in_float32(self) -> Policy:
+        """A policy with these weights whose products are all float32; itself if they are."""
+
+    @abstractmethod
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator
     ) -> Tensor | None:

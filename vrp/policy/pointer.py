@@ -142,6 +142,14 @@ class PointerPolicy(Policy):
         self._kernels = compiled_kernels()
         return True
 
+    def products(self, device: torch.device) -> torch.dtype:
+        """Float32."""
+        return torch.float32
+
+    def in_float32(self) -> PointerPolicy:
+        """Itself."""
+        return self
+
     def dropout_mask(
         self, num_instances: int, num_solutions: int, generator: torch.Generator
     ) -> Tensor | None:

@@ -32,7 +32,10 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
 
 
 def precision() -> str:
-    """How float32 products are computed here, convolutions and LSTMs included, in a few words."""
+    """How float32 products are computed here, convolutions and LSTMs included, in a few words.
+
+    A policy may round the factors of some products to less: `Policy.products` says it.
+    """
     cudnn = torch.backends.cudnn
     kinds = {
         "matmul": torch.get_float32_matmul_precision().replace("highest", "ieee"),

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from vrp.problem.datasets import STANDARD_SETS
+from vrp.search import Solution
 from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
 from vrp.training.device import precision
 from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
+from vrp.training.rounding import rounding_error
 from vrp.training.signals import StopSignals
 from vrp.training.step import TrainingStep, check_weights, make_optimizer
 from vrp.training.tour_figure import can_draw, draw_tours
@@ -29,6 +31,7 @@ from vrp.training.validation import make_validation
 _COMPILE_AT = 20
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
 _DRAWN = 4  # validation instances in the tour figure
+_ROUNDED = 64  # validation instances that the effect of rounding is measured on
 
 
 @dataclass
@@ -225,8 +228,8 @@ class Trainer:
         step = self.progress.step
         self._validated_at = step
         self._row(cost, gap)
-        scalars = {"val/cost": cost} | ({} if gap is None else {"val/gap": gap})
-        self.log.scalars(step, scalars)
+        scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self._rounding(solution)}
+        self.log.scalars(step, {name: x for name, x in scalars.items() if x is not None})
         if can_draw():
             few = slice(0, _DRAWN)
             known = self.validation.reference_cost
@@ -241,6 +244,22 @@ class Trainer:
         if cost < self.progress.best_cost:
             self.progress.best_cost, self.progress.best_step = cost, step
             self._save("best.pt")
+
+    def _rounding(self, solution: Solution) -> float | None:
+        """Of validation's tours; says it once in a run."""
+        few = slice(0, _ROUNDED)
+        instances = self.validation.instances[few].to(self.device)
+        tours = solution.actions[few].to(self.device)
+        error = rounding_error(self.learner.policy, instances, tours)
+        if error is not None and self.progress.step == 0:
+            self.log.say(
+                f"products are {self._products()}: the log-probability of a tour differs by "
+                f"{error:.3f} on average from that in float32"
+            )
+        return error
+
+    def _products(self) -> str:
+        return str(self.learner.policy.products(self.device)).removeprefix("torch.")
 
     def _row(self, cost: float | None, gap: float | None) -> None:
         progress = self.progress
@@ -288,6 +307,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "device": str(self.device),
             "precision": precision(),
+            "products": self._products(),
             "versions": versions(),
         }
         previous = self.folder / "previous.pt" if name == "last.pt" else None
@@ -306,6 +326,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
             "device": str(self.device),
             "precision": precision(),
+            "products": self._products(),
             "versions": versions(),
         }
         (self.folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
