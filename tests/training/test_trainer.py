@@ -216,6 +216,7 @@ def test_summary(make_trainer: Make):
     assert summary["instances"] == 96
     assert summary["steps"] == 12
     assert summary["device"] == "cpu"
+    assert summary["validation_decode"] == "greedy"
     parameters = trainer.learner.policy.parameters()
     assert summary["parameters"] == sum(p.numel() for p in parameters)
 

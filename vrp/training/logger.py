@@ -28,7 +28,8 @@ class Row:
         seconds: wall-clock since the start of the process, earlier pieces added.
         train_seconds: the part of it spent in training steps, without compilation.
         train_cost: mean cost of the sampled tours since the last row; None if there were none.
-        val_cost: mean greedy cost on the validation set; None where it was not measured.
+        val_cost: mean cost on the validation set, of the tours that `validation.decode` finds; None
+            where it was not measured.
         val_gap: percent above the reference; None without one.
     """
 

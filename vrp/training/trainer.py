@@ -43,7 +43,7 @@ class Progress:
         instances: training instances seen.
         seconds: wall-clock of earlier pieces.
         train_seconds: time in training steps, without compilation, of all pieces.
-        best_cost: lowest validation cost so far.
+        best_cost: lowest validation cost so far, of tours that `validation.decode` finds.
         best_step: where that was.
         cost_sum: of the mean training costs of the steps since the last row of metrics.csv.
         cost_count: number of these steps.
@@ -323,6 +323,7 @@ class Trainer:
             "best_val_cost": progress.best_cost,
             "best_step": progress.best_step,
             "validation": self.validation.name,
+            "validation_decode": self.config["validation"]["decode"],
             "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
             "device": str(self.device),
             "precision": precision(),
