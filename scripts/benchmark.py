@@ -51,7 +51,7 @@ def prepare(job: Job) -> Callable[[], None]:
     learner.baseline.initialise(config["seed"])
     learner.to(device).train()
     missing = missing_for_compile(device)
-    compiled = config["compile"] != "off" and missing is None
+    compiles = config["compile"] != "off" and missing is None
     if missing:
         print(f"not compiled: {missing}")
     learner.baseline.end_warmup()
@@ -66,8 +66,9 @@ def prepare(job: Job) -> Callable[[], None]:
             number, number * batch_size, clock.lap
         )
 
-    def compile_kernels() -> bool:
-        return compiled and learner.compile_kernels()
+    def compile_kernels() -> None:
+        if compiles:
+            learner.compile_kernels()
 
     def decode() -> None:
         learner.policy.eval()
@@ -76,7 +77,9 @@ def prepare(job: Job) -> Callable[[], None]:
     to_decode = generator(config["decoded"], torch.Generator().manual_seed(config["seed"])).to(
         device
     )
-    return lambda: measure(config, step, decode, clock, device, compile_kernels)
+    return lambda: measure(
+        config, step, decode, clock, device, compile_kernels, learner.policy.is_compiled
+    )
 
 
 def measure(
@@ -85,7 +88,8 @@ def measure(
     decode: Callable,
     clock: Clock,
     device,
-    compile_kernels: Callable,
+    compile_kernels: Callable[[], None],
+    is_compiled: Callable[[], bool],
 ) -> None:
     """Count the arithmetic, warm up, time, and print."""
     import torch
@@ -97,7 +101,7 @@ def measure(
     with FlopCounterMode(display=False) as counter:
         step(_COUNTED)
     work = counter.get_total_flops() / _COUNTED  # per instance
-    is_compiled = compile_kernels()
+    compile_kernels()
     for _ in range(config["warmup"]):
         step()
     clock.seconds.clear()
@@ -110,7 +114,7 @@ def measure(
         f"C = {problem['num_customers']}, batch {batch}, K = {config['num_rollouts']}, "
         f"{config['policy']['_target_'].rpartition('.')[2]}, "
         f"{config['baseline']['_target_'].rpartition('.')[2]}, "
-        f"{'compiled' if is_compiled else 'eager'}"
+        f"{'compiled' if is_compiled() else 'eager'}"
     )
     print(f"on {name}, {versions()['threads']} threads, torch {versions()['torch']}")
     total = sum(clock.seconds.values())

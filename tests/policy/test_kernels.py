@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from vrp.policy import additive, lstm
 from vrp.policy.additive import additive_scores, key_factors
-from vrp.policy.kernels import EAGER, Kernels
+from vrp.policy.kernels import EAGER, Fused, Kernels, compiled_kernels
 from vrp.policy.lstm import lstm_sequence, lstm_step
 
 # What `torch.compile` is given, run without it.
@@ -182,3 +182,38 @@ def test_sequence_keeps_its_inputs():
     assert torch.equal(table, before[0])
     assert torch.equal(rows, before[1])
     assert torch.equal(weight, before[2])
+
+
+def test_a_compiler_that_fails(monkeypatch):
+    """The function runs as it is, a warning says so, and nothing reads as compiled any more."""
+    tried = []
+
+    def broken(function, **_: object):
+        def run(*arguments: Tensor):
+            tried.append(function.__name__)
+            raise RuntimeError("no such header\nand more")
+
+        return run
+
+    monkeypatch.setattr("torch.compile", broken)
+    kernels = compiled_kernels()
+    assert kernels.are_fused()
+    gates, cell = torch.randn(3, 8), torch.randn(3, 2)
+    with pytest.warns(UserWarning, match="lstm_step is not compiled: no such header; it runs"):
+        first = kernels.lstm_step(gates.clone(), cell)
+    second = kernels.lstm_step(gates.clone(), cell)
+    assert tried == ["lstm_step"]
+    for found, again, expected in zip(first, second, lstm_step(gates, cell), strict=True):
+        assert torch.equal(found, expected)
+        assert torch.equal(again, expected)
+    assert not kernels.are_fused()
+    assert not EAGER.are_fused()
+
+
+def test_a_wrong_argument_is_no_failure_of_the_compiler(monkeypatch):
+    """The function's own error is raised, and the next call is tried as before."""
+    monkeypatch.setattr("torch.compile", lambda function, **_: function)
+    fused = Fused(torch.neg)
+    with pytest.raises(TypeError):
+        fused("text")
+    assert not fused.failed

@@ -265,6 +265,20 @@ def test_rounding_error_is_of_whole_tours(make_trainer: Make):
     assert policy.products(torch.device("cpu")) == torch.bfloat16
 
 
+@pytest.mark.parametrize(("policy", "compiles"), [("pointer", True), ("attention", False)])
+def test_time_of_compilation_is_left_out_where_there_is_any(
+    policy, compiles, make_trainer: Make, monkeypatch
+):
+    """The attention policy has nothing to compile, so all of its steps count."""
+    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: None)
+    trainer = make_trainer(f"policy={policy}", "num_rollouts=5", "compile=on")
+    assert not trainer._maybe_compile()
+    trainer.progress.step = 20
+    assert trainer._maybe_compile() is compiles
+    assert not trainer._maybe_compile()
+    assert trainer.learner.policy.is_compiled() is compiles
+
+
 def test_events(make_trainer: Make):
     """Validation at every row, training every ten steps, and the settings at the start."""
     trainer = make_trainer()

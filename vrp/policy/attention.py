@@ -168,7 +168,14 @@ class AttentionPolicy(Policy):
                 initialise_layers(child, self.init, seed, f"{name}.")
 
     def compile_kernels(self) -> bool:
-        """False: what the compiler makes of these loops is slower on a CPU (see README.md)."""
+        """False: nothing to fuse; what the compiler makes of these loops is slower on a CPU.
+
+        `scripts/benchmark_parts.py` measures both.
+        """
+        return False
+
+    def is_compiled(self) -> bool:
+        """False."""
         return False
 
     def products(self, device: torch.device) -> torch.dtype:

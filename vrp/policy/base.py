@@ -72,7 +72,11 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def compile_kernels(self) -> bool:
-        """Fuse the inner loops with `torch.compile` from the next call on, if there are any."""
+        """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
+
+    @abstractmethod
+    def is_compiled(self) -> bool:
+        """Whether the inner loops are fused, none that was called having failed to compile."""
 
     @abstractmethod
     def products(self, device: torch.device) -> torch.dtype:

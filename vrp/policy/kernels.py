@@ -6,8 +6,9 @@ CPU, and happens at the first call of each.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -26,6 +27,11 @@ class Kernels:
     lstm_step_saving: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     lstm_step_backward: Callable[..., Tensor]
 
+    def are_fused(self) -> bool:
+        """Whether all are compiled, as far as they have been called."""
+        parts = [getattr(self, field.name) for field in fields(self)]
+        return all(isinstance(part, Fused) and not part.failed for part in parts)
+
 
 EAGER = Kernels(
     additive.factors,
@@ -37,19 +43,42 @@ EAGER = Kernels(
 )
 
 
-def fuse(function: Callable) -> Callable:
-    """The function as one fused pass for any sizes; as it is if the compiler fails on it."""
-    torch._dynamo.config.suppress_errors = True
-    return torch.compile(function, dynamic=True)
+class Fused:
+    """A function as one fused pass for any sizes; as it is once the compiler has failed on it.
+
+    Attributes:
+        failed: whether it has.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+        self._compiled = torch.compile(function, dynamic=True)
+        self.failed = False
+
+    def __call__(self, *arguments: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """What the function gives."""
+        if self.failed:
+            return self._function(*arguments)
+        try:
+            return self._compiled(*arguments)
+        except Exception as error:  # a compiler fails in every way
+            found = self._function(*arguments)  # fails again where the arguments are at fault
+            self.failed = True
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(
+                f"{self._function.__name__} is not compiled: {reason}; it runs without",
+                stacklevel=2,
+            )
+            return found
 
 
 def compiled_kernels() -> Kernels:
     """Every loop as one fused pass."""
     return Kernels(
-        fuse(additive.factors),
-        fuse(additive.scores_fused),
-        fuse(additive.scores_fused_backward),
-        fuse(lstm.lstm_step),
-        fuse(lstm.lstm_step_saving),
-        fuse(lstm.lstm_step_backward),
+        Fused(additive.factors),
+        Fused(additive.scores_fused),
+        Fused(additive.scores_fused_backward),
+        Fused(lstm.lstm_step),
+        Fused(lstm.lstm_step_saving),
+        Fused(lstm.lstm_step_backward),
     )

@@ -142,6 +142,10 @@ class PointerPolicy(Policy):
         self._kernels = compiled_kernels()
         return True
 
+    def is_compiled(self) -> bool:
+        """Whether the kernels are."""
+        return self._kernels.are_fused()
+
     def products(self, device: torch.device) -> torch.dtype:
         """Float32."""
         return torch.float32

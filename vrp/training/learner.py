@@ -87,7 +87,7 @@ class Learner(nn.Module):
         self.entropy_weight = entropy_weight
 
     def compile_kernels(self) -> bool:
-        """Fuse the inner loops with `torch.compile` from the next call on, if there are any."""
+        """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
         self.baseline.compile_kernels()
         return self.policy.compile_kernels()
 

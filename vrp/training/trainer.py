@@ -219,8 +219,7 @@ class Trainer:
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
             return False
-        self.learner.compile_kernels()
-        return True
+        return self.learner.compile_kernels()
 
     def _validate(self) -> None:
         solution = self.validation(self.learner.policy, self.device)
