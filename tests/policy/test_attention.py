@@ -323,6 +323,22 @@ def test_half_precision_is_near(variant):
     torch.testing.assert_close(replay.log_prob, expected, rtol=1e-4, atol=1e-4)
 
 
+@every_variant
+def test_gradient_in_half_precision_is_near(variant):
+    """All in all it points where that of the exact network does."""
+    instances, gradients = uniform(6, 14, 16), []
+    play = random_play(instances, 4)
+    weights = torch.randn(16, 4, generator=torch.Generator().manual_seed(5))
+    for precision in ("float32", "bfloat16"):
+        policy = make_policy(variant, precision=precision)
+        replay = policy.log_probs(policy.encode(instances), instances, play.actions)
+        loss = (weights * replay.log_prob.sum(-1)).sum()
+        parts = torch.autograd.grad(loss, list(policy.parameters()))
+        gradients.append(torch.cat([part.flatten() for part in parts]))
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
 def test_large_scores_stay_finite():
     """Where one node's score is far above all others and it is not legal."""
     policy, instances = make_policy(), uniform(6, 14, 4)

@@ -15,16 +15,28 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "tests" / "policy"))
+
+from published_networks import kool_state, pomo_state  # noqa: E402
 
 from scripts.checks import check_config  # noqa: E402
 from scripts.schema import BenchmarkConfig, EvaluateConfig, TrainConfig  # noqa: E402
 from scripts.signatures import signature_of  # noqa: E402
+from vrp.policy.foreign import convert  # noqa: E402
+from vrp.training.build import build_policy  # noqa: E402
 
 CONFIGS = ROOT / "configs"
 OPTIONS = sorted((file.parent.name, file.stem) for file in CONFIGS.glob("*/*.yaml"))
 CLASSES = [o for o in OPTIONS if "_target_" in OmegaConf.load(CONFIGS / o[0] / f"{o[1]}.yaml")]
 SIZES = {"problem.num_customers": 5, "problem.capacity": 20}
-PUBLISHED = sorted(CONFIGS.glob("experiment/nazari*.yaml"))
+PUBLISHED = sorted(
+    [
+        file
+        for name in ("nazari", "kool", "pomo")
+        for file in CONFIGS.glob(f"experiment/{name}*.yaml")
+    ]
+    + [CONFIGS / "policy" / f"{name}.yaml" for name in ("am", "pomo")]
+)
 
 
 def composed(config_name: str, overrides: list[str]) -> dict:
@@ -99,9 +111,27 @@ def test_the_class_takes_what_its_file_gives(group, option):
 
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
 def test_published_numbers_have_a_source(file):
-    """Every number of a published experiment has its source on its line."""
+    """Every number of a published experiment or network has its source on its line."""
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     settings = [line for line in lines if ":" in line]
     numbers = [line for line in settings if any(c.isdigit() for c in line.partition("#")[0])]
     unsourced = [line for line in numbers if "#" not in line and "override" not in line]
     assert not unsourced
+
+
+@pytest.mark.parametrize(
+    ("preset", "as_published", "sizes"),
+    [("am", kool_state, (3, 8, 512, 128)), ("pomo", pomo_state, (6, 8, 512, 128))],
+)
+def test_presets_are_the_published_networks(preset, as_published, sizes):
+    """Their weights, named as the authors do, are read back as a network of the same arguments."""
+    config = composed("config", [f"policy={preset}", "encoder=linear"])
+    policy = build_policy(config)
+    state = {name: value.detach() for name, value in as_published(policy).items()}
+    found = convert(state).arguments
+    given = config["policy"]
+    assert found == {name: given[name] for name in found}
+    assert given.keys() - found.keys() == {"_target_", "precision", "init"}
+    names = "num_layers", "num_heads", "feed_forward_dim", "embedding_dim"
+    assert tuple(given[name] for name in names) == sizes
+    assert len(policy.state_dict()) == len(convert(state).weights)

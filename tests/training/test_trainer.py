@@ -20,6 +20,7 @@ from vrp.policy.precision import product_dtype
 from vrp.problem import UniformGenerator
 from vrp.problem.tours import check_tours
 from vrp.search import Beam, Greedy, Sampling
+from vrp.training import learner as learner_module
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.rounding import rounding_error
 from vrp.training.trainer import Trainer
@@ -514,14 +515,35 @@ def test_embedding_dims_must_agree(make_trainer: Make):
 
 
 def test_multistart_takes_a_tour_for_each_customer(make_trainer: Make):
-    """Another number of tours is refused before the run; the right one begins them everywhere."""
+    """Another number of tours is refused before the run."""
     with pytest.raises(ValueError, match=r"num_rollouts is 2; multistart=true needs 5"):
         make_trainer("multistart=true", folder="wrong")
-    trainer = make_trainer("multistart=true", "num_rollouts=5")
+    assert make_trainer("multistart=true", "num_rollouts=5").run() == 0
+
+
+@pytest.mark.parametrize("policy", ["pointer", "attention"])
+def test_multistart_begins_everywhere(policy, make_trainer: Make, monkeypatch):
+    """Tour k begins at customer k + 1, and that step teaches nothing."""
+    trainer = make_trainer(f"policy={policy}", "multistart=true", "num_rollouts=5")
+    learner, played = trainer.learner, []
+    play = learner_module.rollout
+    monkeypatch.setattr(
+        learner_module, "rollout", lambda *given: played.append(play(*given)) or played[-1]
+    )
     instances = trainer.generator(4, torch.Generator().manual_seed(0))
-    draws = trainer.learner.draw(instances, torch.Generator().manual_seed(0))
-    assert trainer.learner(instances, draws).cost.shape == (4, 5)
-    assert trainer.run() == 0
+    learned = learner(instances, learner.draw(instances, torch.Generator().manual_seed(0)))
+    (actions,) = played
+    assert actions[..., 0].tolist() == [[1, 2, 3, 4, 5]] * 4
+    replay = learner.policy.log_probs(learner.policy.encode(instances), instances, actions)
+    assert replay.log_prob[..., 0].all()
+    expected = (learned.advantages * replay.log_prob[..., 1:].sum(-1)).mean()
+    parameters = list(learner.policy.parameters())
+    ours, theirs = (
+        torch.autograd.grad(loss, parameters, materialize_grads=True)
+        for loss in (learned.loss, expected)
+    )
+    for found, wanted in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_validation_from_every_customer(make_trainer: Make):
