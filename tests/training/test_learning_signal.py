@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrp.policy import PointerPolicy
+from vrp.policy import AttentionPolicy, PointerPolicy, glimpse
+from vrp.policy.base import Policy
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import trace
@@ -18,6 +19,7 @@ from vrp.training.baselines import (
     Baseline,
     CriticBaseline,
     ExponentialBaseline,
+    RolloutBaseline,
     SharedBaseline,
 )
 from vrp.training.learner import Learner
@@ -31,14 +33,21 @@ def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture
-def policy() -> PointerPolicy:
+POLICIES = {
+    "pointer": lambda: PointerPolicy(LinearEncoder(SIZE), SIZE),
+    "attention": lambda: AttentionPolicy(LinearEncoder(SIZE), SIZE, 1, 2, 12),
+}
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request: pytest.FixtureRequest) -> Policy:
     """A small policy with drawn weights, large enough to have opinions."""
-    found = PointerPolicy(LinearEncoder(SIZE), SIZE)
+    found = POLICIES[request.param]()
     found.initialise(0)
     with torch.no_grad():
-        for parameter in found.parameters():
-            parameter.mul_(2)
+        for name, parameter in found.named_parameters():
+            if "norm" not in name:
+                parameter.mul_(2)
     return found
 
 
@@ -76,19 +85,22 @@ def every_tour(instances: Instances) -> Tensor:
     return torch.tensor([[tour + [0] * (longest - len(tour)) for tour in tours]])
 
 
-def probabilities(policy: PointerPolicy, instances: Instances, tours: Tensor) -> Tensor:
-    """(K,) of all tours, with gradient."""
-    replay = policy.log_probs(policy.encode(instances), instances, tours)
+def probabilities(policy: Policy, instances: Instances, tours: Tensor, forced: int = 0) -> Tensor:
+    """(K,) of all tours, with gradient; given their first `forced` steps."""
+    replay = policy.log_probs(policy.encode(instances), instances, tours, forced)
     return replay.log_prob[0].sum(-1).exp()
 
 
-def expected_cost(policy: PointerPolicy, instances: Instances, tours: Tensor) -> Tensor:
-    """() of a tour that the policy samples, with gradient."""
+def expected_cost(
+    policy: Policy, instances: Instances, tours: Tensor, multistart: bool = False
+) -> Tensor:
+    """() of a tour that the policy samples, with gradient; the mean over all starts if told so."""
     cost = tour_length(instances, tours)[0].float()
-    return (probabilities(policy, instances, tours) * cost).sum()
+    total = (probabilities(policy, instances, tours, int(multistart)) * cost).sum()
+    return total / instances.num_customers if multistart else total
 
 
-def gradient(loss: Tensor, policy: PointerPolicy) -> Tensor:
+def gradient(loss: Tensor, policy: Policy) -> Tensor:
     """All of the policy's gradients in one row."""
     found = torch.autograd.grad(loss, list(policy.parameters()), materialize_grads=True)
     return torch.cat([part.flatten() for part in found])
@@ -106,7 +118,7 @@ def test_gradient_of_the_expected_cost(policy, instances):
     slope = gradient(expected_cost(policy, instances, tours), policy)
     start = torch.nn.utils.parameters_to_vector(policy.parameters()).detach()
     direction = slope / slope.norm() + torch.randn(start.shape, generator=stream()) * 0.02
-    reach, values = 5e-3, []
+    reach, values = 1e-3, []
     for sign in (1, -1):
         moved = start + sign * reach * direction
         torch.nn.utils.vector_to_parameters(moved, policy.parameters())
@@ -130,25 +142,46 @@ def test_loss_over_all_tours_is_exact(policy, instances):
         torch.testing.assert_close(gradient(loss, policy), exact, rtol=1e-3, atol=1e-4)
 
 
+BASELINES = {
+    "shared": SharedBaseline,
+    "critic": lambda: CriticBaseline(SIZE),
+    "exponential": lambda: ExponentialBaseline(0.9),
+    "rollout": lambda: RolloutBaseline(eval_instances=100),
+}
+
+
+def copies(instances: Instances, number: int) -> Instances:
+    """The same instance many times."""
+    return Instances(
+        instances.depot.expand(number, -1),
+        instances.customers.expand(number, -1, -1),
+        instances.demand.expand(number, -1),
+        instances.capacity.expand(number),
+    )
+
+
+def begun(baseline: Baseline, policy: Policy) -> Baseline:
+    """The baseline as training makes it, past any warm-up."""
+    baseline.begin(policy, UniformGenerator(3, 9), 0)
+    baseline.initialise(0)
+    baseline.end_warmup()
+    return baseline
+
+
 @pytest.mark.parametrize("instances", ["whole"], indirect=True)
 @pytest.mark.parametrize(
-    "baseline",
-    [SharedBaseline(), CriticBaseline(SIZE), ExponentialBaseline(0.9)],
-    ids=["shared", "critic", "exponential"],
+    ("baseline", "multistart"),
+    [*((name, False) for name in BASELINES), ("shared", True), ("rollout", True)],
 )
-def test_sampled_gradient_is_unbiased(baseline: Baseline, policy, instances):
+def test_sampled_gradient_is_unbiased(baseline: str, multistart: bool, policy, instances):
     """Over many batches the learner's gradient is that of the expected cost."""
-    baseline.initialise(0)
-    exact = gradient(expected_cost(policy, instances, every_tour(instances)), policy)
-    learner = Learner(policy, baseline, num_rollouts=2).train()
-    many = Instances(
-        instances.depot.expand(300, -1),
-        instances.customers.expand(300, -1, -1),
-        instances.demand.expand(300, -1),
-        instances.capacity.expand(300),
-    )
+    learner = Learner(
+        policy, begun(BASELINES[baseline](), policy), 3 if multistart else 2, multistart
+    ).train()
+    cost = expected_cost(policy, instances, every_tour(instances), multistart)
+    exact = gradient(cost, policy)
+    many, found = copies(instances, 300), []
     direction = exact / exact.norm()
-    found = []
     # The average's first batch is its own mean, which biases that batch alone.
     for seed in range(26):
         learned = learner(many, learner.draw(many, stream(seed)))
@@ -157,6 +190,28 @@ def test_sampled_gradient_is_unbiased(baseline: Baseline, policy, instances):
     error = (found.std() / len(found) ** 0.5).item()
     assert error < 0.1 * exact.norm().item()
     assert found.mean().item() == pytest.approx(exact.norm().item(), abs=4 * error)
+
+
+@pytest.mark.parametrize("policy", ["attention"], indirect=True)
+@pytest.mark.parametrize("instances", ["whole"], indirect=True)
+@pytest.mark.parametrize(
+    ("limit", "value", "has_tape"),
+    [("_CPU_PIECE", 1, True), ("_CPU_PIECE", 1000, True), ("_MOST_TAPE", 0, False)],
+)
+def test_memory_limits_change_nothing(limit, value, has_tape, policy, instances, monkeypatch):
+    """In small pieces and without a tape the same tours are made and the same is learned."""
+    learner = Learner(policy, SharedBaseline(), 3, multistart=True).train()
+    many, found = copies(instances, 7), []
+    draws = learner.draw(many, stream())
+    for limited in (False, True):
+        if limited:
+            monkeypatch.setattr(glimpse, limit, value)
+            tape = policy.new_tape(policy.encode(many).detach(), 3, len(draws.uniforms))
+            assert (tape is not None) is has_tape
+        learned = learner(many, draws)
+        found.append([learned.cost, learned.entropy, gradient(learned.loss, policy)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_advantage_is_cost_above_expectation():
@@ -192,7 +247,10 @@ def test_numbers_of_a_step(policy):
     assert draws.uniforms.shape[1:] == (4, 3)
     assert len(draws.uniforms) >= 10
     assert draws.dropout_mask.shape == (4, 3, SIZE)
-    assert Learner(policy, ExponentialBaseline(), 3).draw(instances, stream()).dropout_mask is None
+    assert (
+        Learner(policy, ExponentialBaseline(), 3).train().draw(instances, stream()).dropout_mask
+        is None
+    )
 
 
 def test_equal_numbers_equal_step(policy):
