@@ -47,9 +47,9 @@ def prepare(job: Job) -> Callable[[], None]:
     device = choose_device(config["device"], config["threads"])
     generator = build_generator(config)
     learner = build_learner(config, generator)
+    learner.to(device).train()
     learner.policy.initialise(config["seed"])
     learner.baseline.initialise(config["seed"])
-    learner.to(device).train()
     missing = missing_for_compile(device)
     compiles = config["compile"] != "off" and missing is None
     if missing:

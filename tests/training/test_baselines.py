@@ -209,11 +209,36 @@ def test_rollout_is_the_copys_greedy_cost(rollout_baseline, policy, instances):
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.neg_()
-    rollout_baseline.epochs.fill_(1)
+    rollout_baseline.end_warmup()
     found, loss = expected(rollout_baseline, policy, instances)
     assert found.shape == (2, 1)
     torch.testing.assert_close(found[:, 0].double(), known, rtol=1e-6, atol=1e-6)
     assert loss == 0
+
+
+def test_rollout_goes_on_from_its_checkpoint(rollout_baseline, policy, instances):
+    """A loaded baseline is in the epoch of the saved one."""
+    rollout_baseline.after_step(policy, 100)
+    other = RolloutBaseline(epoch_instances=100, eval_instances=200)
+    other.begin(policy, UniformGenerator(4, 12), seed=1)
+    other.load_state_dict(rollout_baseline.state_dict())
+    found, _ = expected(other, policy, instances)
+    torch.testing.assert_close(found, expected(rollout_baseline, policy, instances)[0])
+    assert found.shape == (2, 1)
+    with torch.no_grad():
+        policy.encoder.layer.bias.zero_()
+    before = other.costs.clone()
+    other.after_step(policy, 199)
+    assert torch.equal(other.costs, before)
+
+
+def test_rollout_does_not_wait_for_the_device(rollout_baseline, policy, instances, monkeypatch):
+    """Inside an epoch no tensor's value is asked for."""
+    encoding = policy.encode(instances).detach()
+    for name in ("__bool__", "__int__", "item"):
+        monkeypatch.setattr(torch.Tensor, name, lambda _: pytest.fail("waited for the device"))
+    rollout_baseline(policy, encoding, instances, COST)
+    rollout_baseline.after_step(policy, 99)
 
 
 def test_rollout_trains_nothing(rollout_baseline):

@@ -24,7 +24,6 @@ from vrp.policy.blocks import BlockLinear
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.glimpse import (
-    Factors,
     GlimpseTape,
     Tables,
     glimpse_logits,
@@ -215,6 +214,7 @@ class AttentionPolicy(Policy):
         pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
         outputs, bias = self._outputs(values, pointer_keys)
         scores, per_load = scores.flatten(2), per_load.flatten(1)
+        dtype = self.products(scores.device)
         return AttentionEncoding(
             nodes=nodes,
             scale=scale,
@@ -227,7 +227,9 @@ class AttentionPolicy(Policy):
                 bias=bias,
                 scale=scale,
                 clipping=self.tanh_clipping,
-                factors=self._factors(scores, per_load, outputs, instances),
+                factors=make_factors(
+                    scores, per_load, outputs, scale, _most_load(instances), dtype
+                ),
             ),
         )
 
@@ -298,13 +300,6 @@ class AttentionPolicy(Policy):
         tables = replace(before, outputs=outputs, bias=bias, factors=factors)
         return replace(encoding, pointer_keys=keys, tables=tables)
 
-    def _factors(
-        self, scores: Tensor, per_load: Tensor, outputs: Tensor, instances: Instances
-    ) -> Factors:
-        dtype = product_dtype(self.precision, scores.device)
-        most = int(instances.capacity.max())
-        return make_factors(scores, per_load, outputs, goods_scale(instances, True), most, dtype)
-
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(N, V, parts M) to `parts` tensors (N, H, V, D)."""
         n, v, _ = projected.shape
@@ -318,3 +313,8 @@ class AttentionPolicy(Policy):
         if self.combine.bias is None:
             return outputs, scaled.new_zeros(scaled.shape[:2])
         return outputs, scaled @ self.combine.bias
+
+
+def _most_load(instances: Instances) -> int | None:
+    """The largest capacity; None on a GPU, which would have to be waited for."""
+    return int(instances.capacity.max()) if instances.device.type == "cpu" else None

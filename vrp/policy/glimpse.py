@@ -66,7 +66,7 @@ class Factors(BatchRecord):
     Attributes:
         by_node: (N, V, H V), exp(scores) for each node last visited.
         by_load: (N, L, H V), exp(load * per_load) for each load from 0 to L - 1; None where loads
-            are too many for a table.
+            are too many for a table, or their number is not known.
         per_load: (N, H V), its largest over the nodes being 0.
         outputs: (N, H V, V), in the precision of the products with weights.
     """
@@ -79,14 +79,28 @@ class Factors(BatchRecord):
 
 @torch.no_grad()
 def make_factors(
-    scores: Tensor, per_load: Tensor, outputs: Tensor, scale: Tensor, most: int, dtype: torch.dtype
+    scores: Tensor,
+    per_load: Tensor,
+    outputs: Tensor,
+    scale: Tensor,
+    most_load: int | None,
+    dtype: torch.dtype,
 ) -> Factors:
-    """The factors of (N, V, H V) scores, for loads up to `most`; products are made in `dtype`."""
+    """What steps compute with.
+
+    Args:
+        scores: as in `Tables`, like the next three.
+        per_load: (N, H V).
+        outputs: (N, H V, V).
+        scale: (N,).
+        most_load: the largest load of all; None if it is not known.
+        dtype: of the products with the weights.
+    """
     n, v, width = scores.shape
     per_load = _below_zero(per_load.detach(), v)
     by_load = None
-    if most < _LOADS_PER_NODE * v:
-        loads = torch.arange(most + 1, device=scale.device) * scale[:, None]
+    if most_load is not None and most_load < _LOADS_PER_NODE * v:
+        loads = torch.arange(most_load + 1, device=scale.device) * scale[:, None]
         by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-_LIMIT).exp_()
     by_node = _below_zero(scores.detach(), v).clamp_(min=-_LIMIT).exp_()
     outputs = outputs.detach().to(dtype)

@@ -199,6 +199,9 @@ class RolloutBaseline(Baseline):
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
         self.register_buffer("replaced", torch.zeros((), dtype=torch.int64))
         self.register_buffer("costs", torch.zeros(eval_instances, dtype=torch.float64))
+        # A number beside the buffer of a checkpoint: reading a buffer waits for the device.
+        self._epochs = 0
+        self.register_load_state_dict_post_hook(_read_epochs)
 
     def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
         """Take the copy; its weights are set by `initialise`, or by those of a checkpoint."""
@@ -214,7 +217,7 @@ class RolloutBaseline(Baseline):
         self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Baseline.forward`; no loss."""
-        if self.epochs < self.warmup_epochs:
+        if self._epochs < self.warmup_epochs:
             return self.average(policy, encoding, instances, cost)
         return self._greedy(self.copy, instances).float(), cost.new_zeros(())
 
@@ -224,9 +227,9 @@ class RolloutBaseline(Baseline):
 
     def after_step(self, policy: Policy, instances: int) -> None:
         """At the end of an epoch, let the policy replace its copy if it is better."""
-        if instances // self.epoch_instances <= self.epochs:
+        if instances // self.epoch_instances <= self._epochs:
             return
-        self.epochs.fill_(instances // self.epoch_instances)
+        self._set_epochs(instances // self.epoch_instances)
         challenger = self._solve(policy)
         if self.is_better(challenger, self.costs):
             self.copy.load_state_dict(policy.state_dict())
@@ -235,7 +238,7 @@ class RolloutBaseline(Baseline):
 
     def end_warmup(self) -> None:
         """Leave the epochs of the moving average behind."""
-        self.epochs.clamp_(min=self.warmup_epochs)
+        self._set_epochs(max(self._epochs, self.warmup_epochs))
 
     def is_better(self, challenger: Tensor, incumbent: Tensor) -> bool:
         """Whether the challenger's costs (n,) are lower and the paired test is significant."""
@@ -245,6 +248,10 @@ class RolloutBaseline(Baseline):
         error = difference.std() / math.sqrt(len(difference))
         p_value = torch.special.ndtr(difference.mean() / error)
         return bool(p_value < self.significance)
+
+    def _set_epochs(self, epochs: int) -> None:
+        self._epochs = epochs
+        self.epochs.fill_(epochs)
 
     def _solve(self, policy: Policy) -> Tensor:
         """Greedy costs of the present comparison's instances, float64."""
@@ -265,3 +272,7 @@ class RolloutBaseline(Baseline):
         actions = rollout(policy, instances, encoding, 1, greedy_choice)
         policy.train(was_training)
         return tour_length(instances, actions)
+
+
+def _read_epochs(baseline: RolloutBaseline, _: object) -> None:
+    baseline._epochs = int(baseline.epochs)

@@ -95,10 +95,10 @@ class Trainer:
             self.generator, chosen["set"], chosen["limit"], chosen["decode"]
         )
         self.progress = Progress()
-        if resumed is None:
+        self.learner.to(device)
+        if resumed is None:  # on the device: a baseline may solve instances
             self.learner.policy.initialise(config["seed"])
             self.learner.baseline.initialise(config["seed"])
-        self.learner.to(device)
         self.optimizer = make_optimizer(config, self.learner)
         self.step = TrainingStep(config, self.generator, self.learner, self.optimizer, device)
         if resumed is not None:
