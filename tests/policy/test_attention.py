@@ -307,6 +307,41 @@ def test_replay_of_recorded_steps(variant, precision, loads, monkeypatch):
         torch.testing.assert_close(recorded, computed, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_tape_takes_what_it_may(precision, monkeypatch):
+    """All that it holds counts against the limit, to the byte."""
+    policy, instances = make_policy(precision=precision), uniform(6, 14, 4)
+    encoding = policy.encode(instances).detach()
+    tape = policy.new_tape(encoding, 3, 13)
+    size = sum(x.numel() * x.element_size() for x in vars(tape).values())
+    monkeypatch.setattr(glimpse, "_MOST_TAPE", size)
+    assert policy.new_tape(encoding, 3, 13) is not None
+    monkeypatch.setattr(glimpse, "_MOST_TAPE", size - 1)
+    assert policy.new_tape(encoding, 3, 13) is None
+
+
+@every_variant
+def test_without_gradient_nothing_is_kept_for_it(variant):
+    """The same logits and log-probabilities, and added keys still have a gradient."""
+    policy, instances = make_policy(variant), uniform(6, 14, 4)
+    play, encoding = random_play(instances, 3), policy.encode(instances)
+    with torch.no_grad():
+        small = policy.encode(instances)
+    tables = small.tables
+    assert tables.scores is tables.per_load is tables.outputs is None
+    torch.testing.assert_close(
+        policy.log_probs(small, instances, play.actions).log_prob,
+        policy.log_probs(encoding, instances, play.actions).log_prob,
+    )
+    found = []
+    for known in (small, encoding.detach()):
+        added = policy.addable(known).requires_grad_()
+        replay = policy.log_probs(policy.with_added(known, added), instances, play.actions)
+        found.append(torch.autograd.grad(replay.log_prob.sum(), added)[0])
+    assert found[0].any()
+    torch.testing.assert_close(*found)
+
+
 @every_variant
 def test_half_precision_is_near(variant):
     """The rounded network's log-probabilities of a tour differ little, in both views alike."""

@@ -580,6 +580,32 @@ def test_weight_decay_is_adams(make_trainer: Make):
     assert sizes[1] < sizes[0] - 1
 
 
+@pytest.mark.parametrize(
+    ("policy", "split", "warns"),
+    [("attention", True, True), ("attention", False, False), ("pointer", True, False)],
+)
+def test_what_split_deliveries_hide(policy, split, warns, make_trainer: Make, capsys):
+    """A policy that sees demands at the start only says so before it trains."""
+    options = f"problem.split_delivery={str(split).lower()}", f"policy={policy}"
+    make_trainer(*options, "num_rollouts=5", "max_instances=8").run()
+    assert ("sees each demand at the start only" in capsys.readouterr().out) is warns
+
+
+def test_validation_in_smaller_batches(make_trainer: Make, monkeypatch):
+    """As many instances at once as their pairs of nodes allow; the tours stay the same."""
+    trainer = make_trainer("validation.limit=7")
+    policy, device = trainer.learner.policy, torch.device("cpu")
+    whole = trainer.validation(policy, device)
+    sizes, solve = [], Greedy.__call__
+    monkeypatch.setattr(
+        Greedy, "__call__", lambda *given: sizes.append(len(given[2])) or solve(*given)
+    )
+    monkeypatch.setattr("vrp.training.validation._PAIRS", 3 * 6**2)
+    parts = trainer.validation(policy, device)
+    assert sizes == [3, 3, 1]
+    assert torch.equal(parts.actions, whole.actions)
+
+
 def test_one_rollout_and_shared(make_trainer: Make):
     """The shared baseline with one solution is refused before anything is written."""
     with pytest.raises(ValueError, match="num_rollouts is 1"):

@@ -102,6 +102,7 @@ class AttentionPolicy(Policy):
     """
 
     starts_anywhere: ClassVar[bool] = True
+    sees_remaining: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -215,6 +216,9 @@ class AttentionPolicy(Policy):
         outputs, bias = self._outputs(values, pointer_keys)
         scores, per_load = scores.flatten(2), per_load.flatten(1)
         dtype = self.products(scores.device)
+        factors = make_factors(scores, per_load, outputs, scale, _most_load(instances), dtype)
+        if not torch.is_grad_enabled():  # only their gradient would ask for them
+            scores = per_load = outputs = None
         return AttentionEncoding(
             nodes=nodes,
             scale=scale,
@@ -227,9 +231,7 @@ class AttentionPolicy(Policy):
                 bias=bias,
                 scale=scale,
                 clipping=self.tanh_clipping,
-                factors=make_factors(
-                    scores, per_load, outputs, scale, _most_load(instances), dtype
-                ),
+                factors=factors,
             ),
         )
 

@@ -61,10 +61,13 @@ class Policy(nn.Module, ABC):
         encoder: embeds the customers' coordinates.
         starts_anywhere: whether the policy is made for tours that begin with any given customer,
             so that searches start one from each.
+        sees_remaining: whether it sees at each step what is left of every customer's demand, where
+            deliveries may be split; else it sees the demands at the start.
     """
 
     encoder: Encoder
     starts_anywhere: ClassVar[bool]
+    sees_remaining: ClassVar[bool]
 
     @abstractmethod
     def initialise(self, seed: int) -> None:

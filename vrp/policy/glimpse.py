@@ -17,6 +17,7 @@ kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,12 +34,15 @@ _GPU_PIECE = 1 << 28
 # theirs are their differences cut short.
 _LIMIT = 40.0
 _LOADS_PER_NODE = 4  # a table of all loads pays up to so many of them for each node
-_MOST_TAPE = 4 << 30  # bytes
+_MOST_TAPE = 4 << 30  # bytes, of all that a tape holds
 
 
 @dataclass(frozen=True)
 class Tables(BatchRecord):
     """The decoder of N instances with H heads.
+
+    The first three are what `factors` was made of. They take the gradient, and are None where none
+    was asked for.
 
     Attributes:
         scores: (N, V, H V), for each node last visited a row of H x V.
@@ -50,9 +54,9 @@ class Tables(BatchRecord):
         factors: what the steps compute with; no gradient, `glimpse_replay` supplies it.
     """
 
-    scores: Tensor
-    per_load: Tensor
-    outputs: Tensor
+    scores: Tensor | None
+    per_load: Tensor | None
+    outputs: Tensor | None
     bias: Tensor
     scale: Tensor
     clipping: float
@@ -167,9 +171,10 @@ class GlimpseTape:
     @classmethod
     def make(cls, tables: Tables, num_solutions: int, most: int) -> GlimpseTape | None:
         """An empty tape of `most` steps of K solutions; None if it could grow too large."""
-        n, v, width = tables.scores.shape
+        n, v, width = tables.factors.by_node.shape
         outputs, shape = tables.factors.outputs, (n, most, num_solutions)
-        if n * most * num_solutions * width * outputs.element_size() > _MOST_TAPE:
+        sizes = (8, 8, v, width * outputs.element_size(), v * tables.bias.element_size())
+        if math.prod(shape) * sum(sizes) > _MOST_TAPE:
             return None
         return cls(
             torch.empty(shape, dtype=torch.int64, device=outputs.device),
@@ -263,7 +268,7 @@ def glimpse_replay(
 
 def _pieces(tables: Tables, queries: int) -> Iterator[slice]:
     limit = _CPU_PIECE if tables.bias.device.type == "cpu" else _GPU_PIECE
-    n, _, width = tables.scores.shape
+    n, _, width = tables.factors.by_node.shape
     piece = max(1, limit // (queries * width))
     for start in range(0, n, piece):
         yield slice(start, min(start + piece, n))
@@ -340,9 +345,12 @@ class _GlimpseReplay(torch.autograd.Function):
         tables = ctx.tables
         *seen, actions = ctx.saved_tensors
         position, load, legal = seen[2:]
-        learned = tables.scores, tables.per_load, tables.outputs, tables.bias
-        for_scores, for_load, for_outputs, for_bias = map(torch.empty_like, learned)
+        for_outputs, for_bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
         only_outputs = not any(ctx.needs_input_grad[7:9])
+        for_scores = for_load = None
+        if not only_outputs:
+            for_scores = torch.empty_like(tables.scores)
+            for_load = torch.empty_like(tables.per_load)
         nodes = torch.arange(legal.shape[-1], device=legal.device)
         dtype = tables.factors.outputs.dtype
         for part in _pieces(tables, actions.shape[1]):
@@ -369,8 +377,6 @@ class _GlimpseReplay(torch.autograd.Function):
             for_scores[part] = torch.bmm(at.transpose(1, 2), rows)
             scaled = (load[part] * tables.scale[part, None]).to(dtype)
             for_load[part] = torch.bmm(scaled[:, None], rows)[:, 0]
-        if only_outputs:
-            for_scores = for_load = None
         return *[None] * 7, for_scores, for_load, for_outputs, for_bias
 
 

@@ -89,6 +89,7 @@ class PointerPolicy(Policy):
     """
 
     starts_anywhere: ClassVar[bool] = False
+    sees_remaining: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -104,6 +104,9 @@ class CriticBaseline(Baseline):
 class ExponentialBaseline(Baseline):
     """A moving average of the mean cost of past batches; the first batch's own mean at first.
 
+    The code of Kool et al. (2019) lets the batch itself into the average before it is subtracted,
+    which biases the gradient a little.
+
     Args:
         decay: weight of the past, in [0, 1).
 
@@ -133,6 +136,9 @@ class ExponentialBaseline(Baseline):
 class SharedBaseline(Baseline):
     """The mean cost of the other K - 1 solutions of the same instance.
 
+    POMO (Kwon et al. 2020) subtracts the mean of all K, itself included: its advantages, and so its
+    gradients, are these times (K - 1) / K.
+
     Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
 
@@ -158,8 +164,9 @@ class RolloutBaseline(Baseline):
     After every epoch the policy and its copy solve the same instances greedily. If the policy is
     better and a one-sided paired t-test says so, it becomes the copy, and the next comparisons
     use other instances. In the first epochs, while there is nothing to copy, a moving average of
-    the costs stands in. The number of instances is large, so the test takes the normal
-    distribution in the place of Student's.
+    the costs stands in. Where these epochs are several, the code of Kool et al. mixes the two by
+    rising parts; their runs have one. The number of instances is large, so the test takes the
+    normal distribution in the place of Student's.
 
     Args:
         epoch_instances: training instances of an epoch (paper: 1,280,000).

@@ -134,6 +134,11 @@ class Trainer:
         )
         try:
             with StopSignals() as signals:
+                if self.generator.split_delivery and not self.learner.policy.sees_remaining:
+                    self.log.say(
+                        "deliveries may be split, but this policy sees each demand at the start "
+                        "only, not what is left of it; policy=pointer sees that"
+                    )
                 if progress.step == 0:
                     self.log.hyperparameters(config)
                     self._validate()

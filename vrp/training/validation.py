@@ -15,7 +15,9 @@ from vrp.search import Greedy, Multistart, Solution
 from vrp.search.base import Search
 from vrp.search.solution import join
 
+# Instances solved at once: memory grows with the pairs of their nodes.
 _BATCH = 1000
+_PAIRS = 1000 * 51**2
 _SEARCHES = {"greedy": Greedy(), "multistart": Multistart()}
 
 
@@ -39,11 +41,10 @@ class Validation:
         """Tours of all instances; leaves the policy as it is."""
         was_training = policy.training
         policy.eval()
+        batch = max(1, min(_BATCH, _PAIRS // self.instances.num_nodes**2))
         parts = [
-            self.search(
-                policy, self.instances[start : start + _BATCH].to(device), torch.Generator()
-            )
-            for start in range(0, len(self.instances), _BATCH)
+            self.search(policy, self.instances[start : start + batch].to(device), torch.Generator())
+            for start in range(0, len(self.instances), batch)
         ]
         policy.train(was_training)
         return join(parts)
