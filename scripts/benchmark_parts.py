@@ -10,7 +10,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark_parts.py` puts only scripts/ there
@@ -18,13 +21,21 @@ if str(ROOT) not in sys.path:  # `python scripts/benchmark_parts.py` puts only s
 
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vrp.policy.attention import AttentionEncoding, AttentionPolicy
+    from vrp.policy.glimpse import GlimpseTape
+    from vrp.problem import Instances
+
 WIDTH, HEADS = 128, 8
+Ways = dict[str, Callable[[], object]]  # to compute one thing; the first is the one that is used
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-C", "--customers", type=int, default=20)
+    parser.add_argument("-C", "--customers", type=int, default=20, choices=(10, 20, 50, 100))
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--threads", type=int, help="of the CPU")
@@ -63,13 +74,13 @@ def median(run: Callable[[], object], repeats: int) -> float:
     return 1000 * sorted(seconds)[repeats // 2]
 
 
-def parts(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
-    """The ways to compute each part; the first is the one that is used."""
+def parts(customers: int, batch_size: int) -> dict[str, Ways]:
+    """The ways to compute each part."""
     return {**_products(customers, batch_size), **_trunk(customers, batch_size),
             **_decoder(customers, batch_size)}  # fmt: skip
 
 
-def _products(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+def _products(customers: int, batch_size: int) -> dict[str, Ways]:
     import torch
     from torch.nn.functional import linear, scaled_dot_product_attention
 
@@ -99,7 +110,7 @@ def _products(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[
     }
 
 
-def _trunk(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
+def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
     import torch
     from torch import nn
 
@@ -129,99 +140,140 @@ def _trunk(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], 
     }
 
 
-def _decoder(customers: int, batch_size: int) -> dict[str, dict[str, Callable[[], object]]]:
-    import torch
+@dataclass(frozen=True)
+class _Game:
+    """A batch with its encoding, and a tour from each customer with all that was recorded.
 
-    from vrp.policy import AttentionPolicy
-    from vrp.policy.encoders import LinearEncoder
-    from vrp.policy.glimpse import glimpse_weights
-    from vrp.problem import UniformGenerator
-    from vrp.problem.environment import legal_mask, max_steps, reset, step
-    from vrp.problem.environment import trace as trace_of
-    from vrp.search.rollout import rollout, sampled_choice
-    from vrp.search.starts import each_customer
+    Attributes:
+        instances: N problems of a paper's size.
+        policy: of one precision, as it is initialised.
+        encoding: with gradient.
+        tours: (N, C, T) int64, sampled.
+        tape: of the same tours.
+    """
 
-    random = torch.Generator().manual_seed(0)
-    instances = UniformGenerator(customers, 30 + customers // 3)(batch_size, random)
-    found: dict[str, dict[str, Callable[[], object]]] = {
-        "decoder: weights of a step": {},
-        "decoder: product of a step": {},
-        "decoder: 10 tanh of a step": {},
-        "decoder: mask of a step": {},
-        "decoder: replay, forward and backward": {},
-    }
-    for precision in ("bfloat16", "float32"):
+    instances: Instances
+    policy: AttentionPolicy
+    encoding: AttentionEncoding
+    tours: Tensor
+    tape: GlimpseTape
+
+    @classmethod
+    def play(cls, customers: int, batch_size: int, precision: str) -> _Game:
+        """The same instances and random numbers in every precision."""
+        import torch
+
+        from vrp.policy import AttentionPolicy
+        from vrp.policy.encoders import LinearEncoder
+        from vrp.problem import UniformGenerator
+        from vrp.problem.datasets import CAPACITY
+        from vrp.problem.environment import max_steps
+        from vrp.search.rollout import rollout, sampled_choice
+        from vrp.search.starts import each_customer
+
+        random = torch.Generator().manual_seed(0)
+        instances = UniformGenerator(customers, CAPACITY[customers])(batch_size, random)
         policy = AttentionPolicy(LinearEncoder(WIDTH), precision=precision)
         policy.initialise(0)
-        encoding = policy.encode(instances)
-        fixed, first = encoding.detach(), each_customer(instances)
-        most = max_steps(instances)
+        encoding, most = policy.encode(instances), max_steps(instances)
+        fixed = encoding.detach()
         tape = policy.new_tape(fixed, customers, most)
-        uniforms = torch.rand(most, batch_size, customers, generator=random)
-        tours = rollout(
-            policy, instances, fixed, customers, sampled_choice(uniforms), first, tape=tape
-        )
+        choose = sampled_choice(torch.rand(most, batch_size, customers, generator=random))
+        first = each_customer(instances)
+        tours = rollout(policy, instances, fixed, customers, choose, first, tape=tape)
+        return cls(instances, policy, encoding, tours, tape)
 
-        def replay(recorded, policy=policy, encoding=encoding, tours=tours) -> None:
-            log_prob = policy.log_probs(encoding, instances, tours, 1, tape=recorded).log_prob
-            tables = encoding.tables
-            torch.autograd.grad(log_prob.sum(), [tables.scores, tables.outputs])
+    def replay(self, tape: GlimpseTape | None) -> None:
+        """Forward and backward, down to the decoder's tables."""
+        import torch
 
-        ways = found["decoder: replay, forward and backward"]
-        ways[f"{precision}, from the tape"] = lambda r=replay, t=tape: r(t)
-        ways[f"{precision}, weights computed anew"] = lambda r=replay: r(None)
+        found = self.policy.log_probs(self.encoding, self.instances, self.tours, 1, tape=tape)
+        tables = self.encoding.tables
+        torch.autograd.grad(found.log_prob.sum(), [tables.scores, tables.outputs])
 
-    state = step(instances, reset(instances, customers), first)
+
+def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
+    from vrp.problem.environment import trace
+
+    games = {p: _Game.play(customers, batch_size, p) for p in ("bfloat16", "float32")}
+    replays = {}
+    for precision, game in games.items():
+        replays[f"{precision}, from the tape"] = partial(game.replay, game.tape)
+        replays[f"{precision}, weights computed anew"] = partial(game.replay, None)
+    game = games["float32"]
+    tape, steps = game.tape, game.tours.shape[-1]
+    return {
+        **_step(game),
+        "decoder: replay, forward and backward": replays,
+        "decoder: masks of all steps": {
+            "recorded": lambda: tape.legal[:, :steps].flatten(1, 2),
+            "from the tours": lambda: trace(game.instances, game.tours),
+        },
+    }
+
+
+def _step(game: _Game) -> dict[str, Ways]:
+    """The parts of the second step."""
+    import torch
+
+    from vrp.policy.glimpse import glimpse_weights
+    from vrp.problem.environment import legal_mask, reset, step
+
+    instances, tables = game.instances, game.encoding.detach().tables
+    state = step(instances, reset(instances, instances.num_customers), game.tours[..., 0])
     legal = legal_mask(instances, state)
-    is_legal, tables = legal.float(), fixed.tables
-    rows = tables.scores.flatten(0, 1)
-    at = (state.position + torch.arange(0, len(rows), customers + 1)[:, None]).flatten()
+    is_legal, rows = legal.float(), tables.scores.flatten(0, 1)
+    at = (state.position + torch.arange(0, len(rows), instances.num_nodes)[:, None]).flatten()
     load = (state.load * tables.scale[:, None])[..., None]
 
-    def softmax() -> torch.Tensor:
-        scores = (
-            rows.index_select(0, at).view(*load.shape[:2], -1) + load * tables.per_load[:, None]
-        )
-        by_head = scores.unflatten(-1, (HEADS, -1)).masked_fill(~legal[:, :, None], -torch.inf)
-        return by_head.softmax(-1).flatten(-2)
+    def softmax() -> Tensor:
+        scores = rows.index_select(0, at).view(*load.shape[:2], -1)
+        by_head = (scores + load * tables.per_load[:, None]).unflatten(-1, (HEADS, -1))
+        return by_head.masked_fill(~legal[:, :, None], -torch.inf).softmax(-1).flatten(-2)
 
-    found["decoder: weights of a step"] = {
-        "products of two factors": lambda: glimpse_weights(
-            tables, state.position, state.load, is_legal
-        ),
-        "masked softmax": softmax,
-        "masked softmax, compiled": torch.compile(softmax),
+    weights = softmax()
+    raw = torch.bmm(weights, tables.outputs)
+    return {
+        "decoder: weights of a step": {
+            "products of two factors": lambda: glimpse_weights(
+                tables, state.position, state.load, is_legal
+            ),
+            "masked softmax": softmax,
+            "masked softmax, compiled": torch.compile(softmax),
+        },
+        "decoder: product of a step": _step_products(game, weights),
+        "decoder: 10 tanh of a step": {
+            "20 sigmoid - 10": lambda: raw.mul(2).sigmoid_().mul_(20).sub_(10),
+            "tanh": lambda: raw.tanh().mul_(10),
+        },
+        "decoder: mask of a step": {
+            "subtract 1 / legal - 1": lambda: raw - is_legal.reciprocal().sub_(1),
+            "masked_fill": lambda: raw.masked_fill(~legal, -torch.inf),
+        },
     }
-    weights, outputs = softmax(), tables.outputs
+
+
+def _step_products(game: _Game, weights: Tensor) -> Ways:
+    """From attention weights (N, C, H V) to the pointer's scores (N, C, V)."""
+    import torch
+
+    encoding = game.encoding.detach()
+    n, customers, _ = weights.shape
+    outputs = encoding.tables.outputs
     half, half_outputs = weights.bfloat16(), outputs.bfloat16()
     by_head = weights.unflatten(-1, (HEADS, -1)).transpose(1, 2).flatten(0, 1)
-    values = fixed.values.flatten(0, 1)
-    keys = torch.randn(batch_size, WIDTH, customers + 1)
-    found["decoder: product of a step"] = {
+    values = encoding.values.flatten(0, 1)
+    keys = encoding.pointer_keys.transpose(1, 2).contiguous()
+
+    def in_two() -> Tensor:
+        seen = torch.bmm(by_head, values).view(n, HEADS, customers, -1)
+        return torch.bmm(seen.transpose(1, 2).reshape(n, customers, WIDTH), keys)
+
+    return {
         "one table, bfloat16": lambda: torch.bmm(half, half_outputs),
         "one table, float32": lambda: torch.bmm(weights, outputs),
-        "values, then projected keys, float32": lambda: torch.bmm(
-            torch.bmm(by_head, values)
-            .view(batch_size, HEADS, customers, -1)
-            .transpose(1, 2)
-            .reshape(batch_size, customers, WIDTH),
-            keys,
-        ),
+        "values, then projected keys, float32": in_two,
     }
-    raw = torch.bmm(weights, outputs)
-    found["decoder: 10 tanh of a step"] = {
-        "20 sigmoid - 10": lambda: raw.mul(2).sigmoid_().mul_(20).sub_(10),
-        "tanh": lambda: raw.tanh().mul_(10),
-    }
-    found["decoder: mask of a step"] = {
-        "subtract 1 / legal - 1": lambda: raw - is_legal.reciprocal().sub_(1),
-        "masked_fill": lambda: raw.masked_fill(~legal, -torch.inf),
-    }
-    found["decoder: masks of all steps"] = {
-        "recorded": lambda: tape.legal[:, : tours.shape[-1]].flatten(1, 2),
-        "from the tours": lambda: trace_of(instances, tours),
-    }
-    return found
 
 
 if __name__ == "__main__":
