@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vrp.policy.record import BatchRecord
 
@@ -230,7 +230,7 @@ def _scores(tables: Tables, weights: Tensor, out: Tensor) -> None:
 
 
 def _clip(scores: Tensor, clipping: float) -> None:
-    """C tanh(scores) in place: as 2 c sigmoid(2 scores) - c, which takes a quarter of the time."""
+    """In place c tanh(scores), as 2 c sigmoid(2 scores) - c: a quarter of the time."""
     if clipping:
         scores.mul_(2).sigmoid_().mul_(2 * clipping).sub_(clipping)
 
@@ -275,8 +275,8 @@ def _pieces(tables: Tables, queries: int) -> Iterator[slice]:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What the steps of some instances led to, n of them.
+class _Distributions:
+    """Of the next node at Q steps of n instances, with what they were made of.
 
     Attributes:
         weights: (n, Q, H V), in the precision of the products.
@@ -298,15 +298,15 @@ class _Part:
         return self.log_total - (self.probs * self.relative).sum(-1, keepdim=True)
 
 
-def _play(
+def _distributions(
     tables: Tables,
     weights: Tensor | None,
     logits: Tensor | None,
     position: Tensor,
     load: Tensor,
     legal: Tensor,
-) -> _Part:
-    """Of the tape's weights and logits if there are any."""
+) -> _Distributions:
+    """At given steps; of the tape's weights and logits if there are any."""
     is_legal = legal.to(tables.bias.dtype)
     if weights is None:
         weights = glimpse_weights(tables, position, load, is_legal)
@@ -320,28 +320,40 @@ def _play(
         relative = (logits - largest).clamp_(max=0.0)
     probs = relative.exp().mul_(is_legal)
     total = probs.sum(-1, keepdim=True)
-    return _Part(weights, logits, relative, probs.div_(total), total.log())
+    return _Distributions(weights, logits, relative, probs.div_(total), total.log())
 
 
 class _GlimpseReplay(torch.autograd.Function):
     """The tables' gradients are gathered piece by piece."""
 
     @staticmethod
-    def forward(ctx, tables, weights, logits, position, load, legal, actions, *learned):
+    def forward(
+        ctx: FunctionCtx,
+        tables: Tables,
+        weights: Tensor | None,
+        logits: Tensor | None,
+        position: Tensor,
+        load: Tensor,
+        legal: Tensor,
+        actions: Tensor,
+        *learned: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.tables = tables
         ctx.save_for_backward(weights, logits, position, load, legal, actions)
         chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
         for part in _pieces(tables, actions.shape[1]):
-            played = _played(ctx, (weights, logits, position, load, legal), part)
-            at = played.relative.gather(-1, actions[part, :, None])
-            chosen[part] = (at - played.log_total)[..., 0]
-            entropy[part] = played.entropy()[..., 0]
+            found = _of_piece(tables, (weights, logits, position, load, legal), part)
+            at = found.relative.gather(-1, actions[part, :, None])
+            chosen[part] = (at - found.log_total)[..., 0]
+            entropy[part] = found.entropy()[..., 0]
         return chosen, entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, for_chosen, for_entropy):
+    def backward(
+        ctx: FunctionCtx, for_chosen: Tensor | None, for_entropy: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         tables = ctx.tables
         *seen, actions = ctx.saved_tensors
         position, load, legal = seen[2:]
@@ -354,21 +366,21 @@ class _GlimpseReplay(torch.autograd.Function):
         nodes = torch.arange(legal.shape[-1], device=legal.device)
         dtype = tables.factors.outputs.dtype
         for part in _pieces(tables, actions.shape[1]):
-            played, outputs = _played(ctx, seen, part), tables.factors.outputs[part]
-            for_raw = _for_raw(
-                played, tables.clipping, actions[part],
+            found, outputs = _of_piece(tables, seen, part), tables.factors.outputs[part]
+            grad = _gradient_before_tanh(
+                found, tables.clipping, actions[part],
                 None if for_chosen is None else for_chosen[part, :, None],
                 None if for_entropy is None else for_entropy[part, :, None],
             )  # fmt: skip
-            torch.sum(for_raw, 1, out=for_bias[part])
-            for_raw = for_raw.to(dtype)
+            torch.sum(grad, 1, out=for_bias[part])
+            grad = grad.to(dtype)
             # The smaller factor is the one to be transposed: it may be copied for that.
-            for_outputs[part] = torch.bmm(for_raw.transpose(1, 2), played.weights).transpose(1, 2)
+            for_outputs[part] = torch.bmm(grad.transpose(1, 2), found.weights).transpose(1, 2)
             if only_outputs:
                 continue
-            rows = torch.bmm(for_raw, outputs.transpose(1, 2)).float()
+            rows = torch.bmm(grad, outputs.transpose(1, 2)).float()
             by_head = rows.unflatten(-1, (-1, len(nodes)))
-            weights = played.weights.float().view_as(by_head)
+            weights = found.weights.float().view_as(by_head)
             by_head -= (by_head * weights).sum(-1, keepdim=True)
             by_head *= weights
             rows = rows.to(dtype)
@@ -380,25 +392,25 @@ class _GlimpseReplay(torch.autograd.Function):
         return *[None] * 7, for_scores, for_load, for_outputs, for_bias
 
 
-def _played(ctx, seen: Sequence[Tensor | None], part: slice) -> _Part:
-    return _play(ctx.tables[part], *(None if x is None else x[part] for x in seen))
+def _of_piece(tables: Tables, seen: Sequence[Tensor | None], part: slice) -> _Distributions:
+    return _distributions(tables[part], *(None if x is None else x[part] for x in seen))
 
 
-def _for_raw(
-    played: _Part,
+def _gradient_before_tanh(
+    found: _Distributions,
     clipping: float,
     actions: Tensor,
     for_chosen: Tensor | None,
     for_entropy: Tensor | None,
 ) -> Tensor:
     """The gradient of the pointer's scores before tanh, (n, Q, V), from (n, Q, 1) gradients."""
-    grad = torch.zeros_like(played.probs)
+    grad = torch.zeros_like(found.probs)
     if for_chosen is not None:
-        grad.addcmul_(played.probs, for_chosen, value=-1)
+        grad.addcmul_(found.probs, for_chosen, value=-1)
         grad.scatter_add_(-1, actions[..., None], for_chosen)
     if for_entropy is not None:
-        log_probs = played.relative - played.log_total
-        grad -= played.probs * (log_probs + played.entropy()) * for_entropy
+        log_probs = found.relative - found.log_total
+        grad -= found.probs * (log_probs + found.entropy()) * for_entropy
     if clipping:
-        grad *= clipping - played.logits.square() / clipping
+        grad *= clipping - found.logits.square() / clipping
     return grad

@@ -63,7 +63,9 @@ def initialise_layers(module: nn.Module, scheme: str, seed: int, prefix: str) ->
 
 
 @torch.no_grad()
-def _fill(layer: nn.Module, name: str, parameter: Tensor, scheme: str, generator) -> None:
+def _fill(
+    layer: nn.Module, name: str, parameter: Tensor, scheme: str, generator: torch.Generator
+) -> None:
     values = torch.empty(parameter.shape)
     if isinstance(layer, nn.Embedding):
         if scheme == "torch":
