@@ -18,6 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark.py` puts only scripts/ there
@@ -87,7 +91,7 @@ def measure(
     step: Callable,
     decode: Callable,
     clock: Clock,
-    device,
+    device: torch.device,
     compile_kernels: Callable[[], None],
     is_compiled: Callable[[], bool],
 ) -> None:
@@ -144,7 +148,7 @@ def measure(
     )
 
 
-def matrix_rate(device) -> float:
+def matrix_rate(device: torch.device) -> float:
     """Floating-point operations per second of a large float32 matrix product."""
     import torch
 

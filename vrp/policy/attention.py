@@ -77,8 +77,8 @@ class AttentionPolicy(Policy):
 
     Weights start as those of the papers' layers do in PyTorch, the encoders' excepted: an encoder
     starts as it does under every other policy, with a fan-in of 2 where the papers' layer, which
-    reads the demand too, has 3. Kool et al. draw the trunk's projections by another rule, the
-    bound being 1 over the square root of a head's size.
+    reads the demand too, has 3. The code of Kool et al. draws the trunk's queries, keys and values
+    by another rule, the bound being 1 over the square root of a head's size.
 
     Args:
         encoder: embeds the customers' coordinates; the depot gets a copy with weights of its own.

@@ -16,10 +16,9 @@ from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
 from vrp.search.rollout import greedy_choice, rollout
+from vrp.training.batches import instances_at_once
 
 __all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBaseline"]
-
-_BATCH = 1000  # instances solved at once when the rollout baseline is measured
 
 
 class Baseline(nn.Module, ABC):
@@ -264,10 +263,10 @@ class RolloutBaseline(Baseline):
         """Greedy costs of the present comparison's instances, float64."""
         name = f"rollout-baseline/{int(self.replaced)}"
         instances = self._generator(self.eval_instances, named_generator(self._seed, name))
-        device = self.costs.device
+        device, batch = self.costs.device, instances_at_once(instances.num_nodes)
         parts = [
-            self._greedy(policy, instances[start : start + _BATCH].to(device))[:, 0]
-            for start in range(0, self.eval_instances, _BATCH)
+            self._greedy(policy, instances[start : start + batch].to(device))[:, 0]
+            for start in range(0, self.eval_instances, batch)
         ]
         return torch.cat(parts)
 

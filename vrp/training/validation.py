@@ -14,10 +14,8 @@ from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.search import Greedy, Multistart, Solution
 from vrp.search.base import Search
 from vrp.search.solution import join
+from vrp.training.batches import instances_at_once
 
-# Instances solved at once: memory grows with the pairs of their nodes.
-_BATCH = 1000
-_PAIRS = 1000 * 51**2
 _SEARCHES = {"greedy": Greedy(), "multistart": Multistart()}
 
 
@@ -41,7 +39,7 @@ class Validation:
         """Tours of all instances; leaves the policy as it is."""
         was_training = policy.training
         policy.eval()
-        batch = max(1, min(_BATCH, _PAIRS // self.instances.num_nodes**2))
+        batch = instances_at_once(self.instances.num_nodes)
         parts = [
             self.search(policy, self.instances[start : start + batch].to(device), torch.Generator())
             for start in range(0, len(self.instances), batch)
