@@ -128,6 +128,35 @@ def test_other_places_are_outside(generator, said):
         assert bool(found) == bool(said)
 
 
+def test_large_instances_take_little_memory(monkeypatch):
+    """Places are looked at a few instances at a time, and of fewer instances."""
+    seen = []
+
+    def counting(points, others):
+        seen.append(points.shape[0] * points.shape[1] ** 2)
+        return cdist(points, others)
+
+    cdist = torch.cdist
+    monkeypatch.setattr(torch, "cdist", counting)
+    monkeypatch.setattr("vrp.evaluation.fixed._DISTANCES", 1 << 20)
+    monkeypatch.setattr("vrp.evaluation.fixed._DISTANCES_AT_ONCE", 1 << 17)
+    problem = PROBLEM | {"_target_": "vrp.problem.UniformGenerator"}
+    instances = UniformGenerator(300, 50)(2, torch.Generator().manual_seed(0))
+    found = outside_training(problem, instances)
+    assert [text.partition(" is ")[0] for text in found] == ["num_customers", "capacity"]
+    assert max(seen) <= 1 << 17
+    assert sum(seen) <= (30 + 2) * 301**2
+
+
+def test_pieces_change_no_statistic(monkeypatch):
+    """What is said of clustered instances is the same."""
+    problem = PROBLEM | {"_target_": "vrp.problem.UniformGenerator"}
+    instances = ClusteredGenerator(10, 20)(200, torch.Generator().manual_seed(0))
+    whole = outside_training(problem, instances)
+    monkeypatch.setattr("vrp.evaluation.fixed._DISTANCES_AT_ONCE", 1000)
+    assert outside_training(problem, instances) == whole
+
+
 def test_another_size_is_outside():
     """Customers and capacity are named with both values."""
     assert outside_training(PROBLEM, standard_set("kool20", 5)) == [

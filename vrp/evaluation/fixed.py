@@ -15,7 +15,10 @@ from vrp.problem.datasets import CAPACITY, STANDARD_SETS, Reference, reference, 
 from vrp.problem.files import load_instances
 from vrp.training.build import build_generator
 
-_SAMPLE = 1000  # instances whose places are looked at
+_SAMPLE = 1000  # instances whose places are looked at, at most
+_FEWEST = 30
+_DISTANCES = 1 << 28  # that are looked at, at most: about a second
+_DISTANCES_AT_ONCE = 1 << 24  # 64 MiB
 _SIGMAS = 5
 
 
@@ -122,12 +125,13 @@ def _other_places(problem: dict, instances: Instances) -> list[str]:
     if "_target_" not in problem:
         return []
     section = problem | {"num_customers": instances.num_customers}
-    usual = build_generator({"problem": section})(_SAMPLE, named_generator(0, "places"))
-    found, known = (_place_statistics(x.coordinates()) for x in (instances[:_SAMPLE], usual))
-    n = len(instances[:_SAMPLE])
+    sample = min(_SAMPLE, max(_FEWEST, _DISTANCES // instances.num_nodes**2))
+    usual = build_generator({"problem": section})(sample, named_generator(0, "places"))
+    found, known = (_place_statistics(x.coordinates()) for x in (instances[:sample], usual))
+    n = len(instances[:sample])
     differences = []
     for name, values in found.items():
-        error = known[name].std() * (1 / n + 1 / _SAMPLE) ** 0.5
+        error = known[name].std() * (1 / n + 1 / sample) ** 0.5
         means = values.mean(), known[name].mean()
         if abs(means[0] - means[1]) > _SIGMAS * error:
             differences.append(f"{name} is {means[0]:.3f}, in training {means[1]:.3f}")
@@ -136,10 +140,18 @@ def _other_places(problem: dict, instances: Instances) -> list[str]:
 
 def _place_statistics(points: Tensor) -> dict[str, Tensor]:
     """Numbers (N,) that tell where the nodes (N, V, 2) of an instance lie."""
-    distance = torch.cdist(points, points)
-    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    piece = max(1, _DISTANCES_AT_ONCE // points.shape[1] ** 2)
     return {
-        "the mean distance to the nearest node": distance.amin(2).mean(1),
+        "the mean distance to the nearest node": torch.cat(
+            [_nearest(some).mean(1) for some in points.split(piece)]
+        ),
         "the mean x": points[..., 0].mean(1),
         "the mean y": points[..., 1].mean(1),
     }
+
+
+def _nearest(points: Tensor) -> Tensor:
+    """(N, V), from each of the points (N, V, 2) of an instance to the next one."""
+    distance = torch.cdist(points, points)
+    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    return distance.amin(2)
