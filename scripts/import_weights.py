@@ -86,6 +86,8 @@ def write(options: argparse.Namespace) -> Path:
             "embedding_dim": found.arguments["embedding_dim"],
         },
         "policy": {"_target_": "vrp.policy.AttentionPolicy", **found.arguments},
+        # POMO begins a tour with each customer; Kool et al., whose context has the graph, do not.
+        "multistart": not found.arguments["graph_context"],
     }
     policy = build_policy(config)
     policy.load_state_dict(found.weights)

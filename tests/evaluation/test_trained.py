@@ -99,6 +99,17 @@ def test_the_policy_has_the_weights_of_the_file(tiny_run, tiny_content):
         assert torch.equal(tensor, tiny_content["policy"][name])
 
 
+@pytest.mark.parametrize("multistart", [True, False, None])
+def test_starts_are_a_fact_of_the_training(tiny_run, tiny_content, multistart):
+    """Taken from its config, or from the architecture where that does not say it."""
+    if multistart is not None:
+        tiny_content["config"]["multistart"] = multistart
+    save_checkpoint(tiny_run / "best.pt", tiny_content)
+    policy = load_trained("tiny", tiny_run / "best.pt").policy
+    assert policy.starts_anywhere is bool(multistart)
+    assert type(policy).starts_anywhere is False
+
+
 def test_an_empty_file_is_refused(tmp_path):
     """The message names the file."""
     file = tmp_path / "empty.pt"

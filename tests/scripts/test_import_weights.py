@@ -28,6 +28,7 @@ def test_a_checkpoint_is_written(tmp_path, capsys, variant, place):
     trained = load_trained("theirs", tmp_path / "theirs" / "model.pt")
     assert (trained.problem["num_customers"], trained.problem["capacity"]) == (20, 30)
     assert trained.policy.num_heads == HEADS
+    assert trained.policy.starts_anywhere == (variant == "pomo")  # a fact of their training
     for name, value in policy.state_dict().items():
         assert torch.equal(value, trained.policy.state_dict()[name])
     assert f"checkpoint={tmp_path / 'theirs'} data=kool20" in capsys.readouterr().out

@@ -83,6 +83,7 @@ def load_trained(name: str, file: Path) -> Trained:
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{file}: its policy cannot be built: {error}") from error
     _load_weights(policy, weights, file)
+    policy.starts_anywhere = bool(config.get("multistart", policy.starts_anywhere))
     with open(file, "rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Trained(name, file, sha256, policy.eval(), problem, seen)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +100,7 @@ class AttentionPolicy(Policy):
     Source: Kool et al. (2019), section 3 and appendix C.1; Kwon et al. (2020), section 5.
     """
 
-    starts_anywhere: ClassVar[bool] = True
+    starts_anywhere: bool = True
     sees_remaining: ClassVar[bool] = False
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -60,13 +60,14 @@ class Policy(nn.Module, ABC):
     Attributes:
         encoder: embeds the customers' coordinates.
         starts_anywhere: whether the policy is made for tours that begin with any given customer,
-            so that searches start one from each.
+            so that searches start one from each. A class says what it is meant for; who knows
+            how a policy was trained sets it on the policy.
         sees_remaining: whether it sees at each step what is left of every customer's demand, where
             deliveries may be split; else it sees the demands at the start.
     """
 
     encoder: Encoder
-    starts_anywhere: ClassVar[bool]
+    starts_anywhere: bool
     sees_remaining: ClassVar[bool]
 
     @abstractmethod

@@ -11,7 +11,6 @@ With `glimpses=0` the pointer reads h_t in the place of c, as the released code 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +87,7 @@ class PointerPolicy(Policy):
     Source: Nazari et al. (2018), section 3 and figure 2.
     """
 
-    starts_anywhere: ClassVar[bool] = False
+    starts_anywhere: bool = False
     sees_remaining: ClassVar[bool] = True
 
     def __init__(
