@@ -23,18 +23,25 @@ def prepare(job: Job) -> Callable[[], int]:
     from vrp.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    return partial(work, make_evaluation(job.config))
+    return partial(work, make_evaluation(job.config), job.overridden)
 
 
-def work(evaluation: "Evaluation") -> int:
-    """Solve, write, and print the result; the exit code."""
-    from vrp.evaluation.printed import report
+def work(evaluation: "Evaluation", typed: tuple[str, ...]) -> int:
+    """Solve, write, and print the result; the exit code. `typed` are the keys that were given."""
+    from vrp.evaluation.following import following
+    from vrp.evaluation.printed import caution, report
 
-    solution, seconds, code = evaluation.run()
-    summary = evaluation.summary(solution, seconds)
-    written = evaluation.write(solution, summary)
-    print(report(summary, evaluation.config, evaluation.output, written))
-    return code
+    if evaluation.outside:
+        print(f"caution: {caution(evaluation.outside)}", file=sys.stderr, flush=True)
+    outcome = evaluation.run()
+    summary = evaluation.summary(outcome)
+    folder, written = evaluation.write(outcome.solution, summary)
+    starts_anywhere = evaluation.trained.policy.starts_anywhere
+    after = following(summary, evaluation.search, evaluation.config, starts_anywhere, typed)
+    print(report(summary, folder, written, after))
+    if outcome.exit_code == 1:
+        print(f"stopped: {outcome.ended}", file=sys.stderr, flush=True)
+    return outcome.exit_code
 
 
 if __name__ == "__main__":

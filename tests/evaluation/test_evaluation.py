@@ -18,10 +18,11 @@ from vrp.evaluation import evaluate
 from vrp.evaluation.evaluate import make_evaluation
 from vrp.problem.datasets import reference, standard_set
 from vrp.problem.tours import check_tours, tour_length
+from vrp.training.build import build_search
 from vrp.training.checkpoint import save_checkpoint
 
 DECODINGS = sorted((Path(__file__).resolve().parents[2] / "configs" / "decode").glob("*.yaml"))
-FEW = {"samples": 3, "width": 3, "time_limit": 0.1}  # what makes a search slow
+FEW = {"samples": 3, "width": 3, "symmetries": 2, "time_limit": 0.1}  # what makes a search slow
 SAMPLING = {"_target_": "vrp.search.Sampling", "samples": 2, "temperature": 1.0}
 
 
@@ -34,9 +35,9 @@ def no_pictures(monkeypatch):
 def results(config: dict) -> tuple[dict, np.ndarray, np.ndarray]:
     """Run and read what was written: the summary, the costs, the actions."""
     evaluation = make_evaluation(config)
-    solution, seconds, code = evaluation.run()
-    assert code == 0
-    evaluation.write(solution, evaluation.summary(solution, seconds))
+    outcome = evaluation.run()
+    assert outcome.exit_code == 0
+    evaluation.write(outcome.solution, evaluation.summary(outcome))
     summary = json.loads((evaluation.output / "summary.json").read_text())
     with np.load(evaluation.output / "solutions.npz", allow_pickle=False) as stored:
         return summary, stored["cost"], stored["actions"]
@@ -179,11 +180,17 @@ def test_the_folder_is_named_after_what_was_done(evaluate_config, tmp_path, monk
     beam = {"_target_": "vrp.search.Beam", "width": 5}
     names = [
         make_evaluation(evaluate_config(output=None, **keys)).output.as_posix()
-        for keys in ({"limit": None}, {"decode": beam}, {"split_delivery": True, "limit": None})
+        for keys in (
+            {"limit": None},
+            {"decode": beam},
+            {"decode": beam | {"time_limit": 2.0}, "limit": None, "seed": 3},
+            {"split_delivery": True, "limit": None},
+        )
     ]
     assert names == [
         "outputs/evaluate/tiny-run-kool10-greedy",
         "outputs/evaluate/tiny-run-kool10-beam-width-5-first20",
+        "outputs/evaluate/tiny-run-kool10-beam-width-5-time_limit-2-seed3",
         "outputs/evaluate/tiny-run-kool10-greedy-split",
     ]
 
@@ -248,9 +255,30 @@ def test_a_time_limit_is_shared_by_the_batches(evaluate_config):
     """Every batch has its part, and all instances are solved."""
     decode = {"_target_": "vrp.search.Sampling", "samples": 10**8, "time_limit": 1.0}
     evaluation = make_evaluation(evaluate_config(decode=decode, batch_size=7))
-    solution, seconds, code = evaluation.run()
-    assert (len(solution.cost), code) == (20, 0)
-    assert 0.9 < seconds < 3
+    outcome = evaluation.run()
+    assert (len(outcome.solution.cost), outcome.exit_code) == (20, 0)
+    assert 0.9 < outcome.seconds < 3
+    assert outcome.ended == "time limit"
+    assert 0 < outcome.work < 0.01
+
+
+def test_a_limit_that_suffices_is_not_mentioned(evaluate_config):
+    """All the work was done."""
+    summary, _, _ = results(evaluate_config(decode=SAMPLING | {"time_limit": 100.0}))
+    assert (summary["ended"], summary["work"]) == ("complete", 1)
+
+
+def test_the_summary_holds_the_whole_decoding(evaluate_config):
+    """Its class, every argument, those left out too, and what to type."""
+    decode = {"_target_": "vrp.search.Augment", "symmetries": 2}
+    summary, _, _ = results(evaluate_config(decode=decode))
+    assert summary["decode"] == "augment(symmetries=2, multistart=false)"
+    assert summary["decode_options"] == decode | {"multistart": False, "time_limit": None}
+    assert summary["decode_overrides"] == [
+        "decode=augment",
+        "decode.symmetries=2",
+        "decode.multistart=false",
+    ]
 
 
 def test_an_interrupted_evaluation_keeps_what_it_has(evaluate_config):
@@ -259,7 +287,137 @@ def test_an_interrupted_evaluation_keeps_what_it_has(evaluate_config):
     evaluation = make_evaluation(evaluate_config(decode=decode, batch_size=7))
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    solution, _, code = evaluation.run()
-    assert (len(solution.cost), code) == (7, 130)
-    summary = evaluation.summary(solution, 0.3)
-    assert summary["instances"] == 7
+    outcome = evaluation.run()
+    assert (len(outcome.solution.cost), outcome.exit_code) == (7, 130)
+    summary = evaluation.summary(outcome)
+    assert (summary["instances"], summary["asked_instances"]) == (7, 20)
+    assert summary["ended"] == "SIGINT"
+    assert 0 < summary["work"] < 0.01
+
+
+def interrupted(config: dict) -> tuple[Path, dict]:
+    """What an evaluation writes that a signal ends in its first batch: the folder, the summary."""
+    evaluation = make_evaluation(config)
+    outcome = replace(evaluation.run(), ended="SIGINT", work=0.5)
+    summary = evaluation.summary(outcome)
+    folder, written = evaluation.write(outcome.solution, summary)
+    assert "summary.json" in written
+    return folder, json.loads((folder / "summary.json").read_text())
+
+
+def test_a_complete_result_is_not_replaced_by_a_part(evaluate_config, tmp_path):
+    """What was cut short goes into a folder beside it, and is replaced there."""
+    complete, _, _ = results(evaluate_config())
+    for _ in range(2):
+        folder, part = interrupted(evaluate_config())
+        assert folder == tmp_path / "results-cut-short"
+        assert part["ended"] == "SIGINT"
+    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == complete
+
+
+def test_a_part_is_replaced_by_the_complete_result(evaluate_config, tmp_path):
+    """In the folder where it was meant to be."""
+    folder, _ = interrupted(evaluate_config())
+    assert folder == tmp_path / "results"
+    assert results(evaluate_config())[0]["ended"] == "complete"
+
+
+def test_a_larger_result_is_not_replaced(evaluate_config, tmp_path):
+    """It is refused before anything is solved."""
+    results(evaluate_config())
+    with pytest.raises(ValueError, match=r"results holds a result of 20 instances.* one of 19"):
+        make_evaluation(evaluate_config(limit=19))
+    results(evaluate_config(limit=21))
+
+
+class Failing:
+    """A search that fails in its second batch."""
+
+    def __init__(self, search, error: Exception) -> None:
+        self.search, self.error, self.batches = search, error, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self.search, name)
+
+    def run(self, *args):
+        """As the search, once."""
+        self.batches += 1
+        if self.batches > 1:
+            raise self.error
+        return self.search.run(*args)
+
+
+NO_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NO_MEMORY, "the memory of cpu is too small for batch_size=7"),
+        (torch.OutOfMemoryError("CUDA"), "the memory of cpu is too small for batch_size=7"),
+        (RuntimeError("a tour is\nnot closed"), "a tour is not closed"),
+    ],
+)
+def test_an_error_keeps_the_batches_before(evaluate_config, error, said):
+    """The exit code is that of a failure, and the summary says what it was."""
+    evaluation = make_evaluation(evaluate_config(batch_size=7))
+    outcome = replace(evaluation, search=Failing(evaluation.search, error)).run()
+    assert (len(outcome.solution.cost), outcome.exit_code) == (7, 1)
+    assert outcome.ended.startswith(said)
+    assert outcome.work == 7 / 20
+
+
+def test_an_error_in_the_first_batch_is_raised(evaluate_config):
+    """There is nothing to keep; too little memory is said in our words."""
+    evaluation = make_evaluation(evaluate_config(batch_size=7))
+    search = Failing(evaluation.search, NO_MEMORY)
+    search.batches = 1
+    with pytest.raises(ValueError, match="the memory of cpu is too small for batch_size=7"):
+        replace(evaluation, search=search).run()
+
+
+def test_the_bar_moves_within_a_batch(evaluate_config, monkeypatch):
+    """By the share of the work, with the best cost so far."""
+    seen = []
+
+    class Bar:
+        n = 0.0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def set_postfix(self, cost, refresh):
+            self.cost = float(cost)
+
+        def update(self, more):
+            self.n += more
+            seen.append((self.n, self.cost))
+
+    monkeypatch.setattr(evaluate.Evaluation, "_bar", lambda _: Bar())
+    decode = {"_target_": "vrp.search.Sampling", "samples": 64}
+    outcome = make_evaluation(evaluate_config(decode=decode, batch_size=10)).run()
+    assert [n for n, _ in seen] == [2.5, 5, 7.5, 10, 12.5, 15, 17.5, 20]
+    costs = [cost for _, cost in seen]
+    assert costs[:4] == sorted(costs[:4], reverse=True)
+    assert costs[-1] == pytest.approx(float(outcome.solution.cost.mean()), abs=1e-4)
+
+
+def test_an_argument_out_of_range_is_named_as_typed(evaluate_config):
+    """With its section."""
+    with pytest.raises(ValueError, match=r"^decode\.width is 0; it must be at least 1"):
+        make_evaluation(evaluate_config(decode={"_target_": "vrp.search.Beam", "width": 0}))
+
+
+@pytest.mark.parametrize("file", DECODINGS, ids=lambda file: file.stem)
+def test_the_files_give_the_classes_defaults(file):
+    """So what is left out of a command is what its class would take."""
+    section = OmegaConf.to_container(OmegaConf.load(file))
+    search = build_search(section)
+    given = {f"decode.{key}" for key, value in section.items() if value is not None}
+    assert search.name == file.stem
+    assert {text.partition("=")[0] for text in search.overrides()} - given <= {"decode"}
+    needed = {"beam": ["decode.width=10"], "sampling": ["decode.samples=128"]}
+    assert search.overrides()[1:] == needed.get(file.stem, [])

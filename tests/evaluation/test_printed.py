@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
-from vrp.evaluation.printed import next_command, report
+from vrp.evaluation.following import Following
+from vrp.evaluation.printed import report
 
-DECODINGS = sorted((Path(__file__).resolve().parents[2] / "configs" / "decode").glob("*.yaml"))
-GREEDY = {"_target_": "vrp.search.Greedy"}
+NEXT = Following("python scripts/evaluate.py checkpoint=x", 60)
 KNOWN = {"solver": "PyVRP 0.14", "time_limit": 0.25, "mean_cost": 6.1, "check": None}
 
 
 @pytest.fixture
-def printed(evaluate_config):
+def printed():
     """The report, some values of its summary changed."""
 
-    def with_values(config=None, **values):
+    def with_values(after=NEXT, **values):
         summary = {
             "checkpoint": "runs/mine",
             "checkpoint_file": "best.pt",
@@ -31,6 +30,9 @@ def printed(evaluate_config):
             "outside_training": [],
             "split_delivery": False,
             "decode": "greedy",
+            "ended": "complete",
+            "work": 1.0,
+            "asked_instances": 10_000,
             "instances": 10_000,
             "mean_cost": 6.4,
             "std_cost": 0.9,
@@ -42,8 +44,7 @@ def printed(evaluate_config):
             "device": "cpu",
         }
         assert values.keys() <= summary.keys()
-        config = config or evaluate_config(data="kool20")
-        return report(summary | values, config, Path("results"), ["summary.json"])
+        return report(summary | values, Path("results"), ["summary.json"], after)
 
     return with_values
 
@@ -64,7 +65,7 @@ def test_the_report_says_what_was_measured(printed):
 
 def test_the_last_line_is_the_next_command(printed):
     """And it can be copied."""
-    assert printed().splitlines()[-1].startswith("next:         python scripts/evaluate.py check")
+    assert printed().splitlines()[-1] == "next:         python scripts/evaluate.py checkpoint=x"
 
 
 def test_the_gap_names_its_reference(printed):
@@ -135,38 +136,30 @@ def test_instances_unlike_training_are_marked(printed):
     assert "outside the training distribution: capacity is 30, in training 20" in text
 
 
-@pytest.mark.parametrize("file", DECODINGS, ids=lambda file: file.stem)
-def test_the_whole_set_is_suggested_after_a_part(evaluate_config, file):
-    """With the same decoding, under the name that it is typed with."""
-    section = OmegaConf.to_container(OmegaConf.load(file))
-    text = next_command(evaluate_config(decode=section), is_part=True)
-    assert f" decode={file.stem}" in text
-    for key in section.keys() - {"_target_"}:
-        assert (f" decode.{key}={section[key]}" in text) == (section[key] is not None)
-    assert "limit" not in text
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"ended": "SIGINT"},
+            "stopped:      by Ctrl-C, with 12.3 % of the work done: 500 ",
+        ),
+        ({"ended": "SIGTERM"}, "stopped:      by SIGTERM, with"),
+        ({"ended": "time limit"}, "stopped:      at the time limit, with 12.3 % of the work done"),
+        ({"ended": "no more"}, "stopped:      by an error: no more, with 12.3 %"),
+        ({"ended": "SIGINT", "asked_instances": 800}, "500 instances of 800 that were asked for"),
+    ],
+)
+def test_what_was_cut_short_is_said_to_be(printed, values, said):
+    """Why, and how far it came; else there is no such line."""
+    assert "stopped:" not in printed()
+    assert said in printed(work=0.1234, instances=500, **({"asked_instances": 500} | values))
 
 
-@pytest.mark.parametrize("file", DECODINGS, ids=lambda file: file.stem)
-def test_a_better_decoding_is_suggested_after_a_whole_set(evaluate_config, file):
-    """One that exists and is another, or more of the last."""
-    section = OmegaConf.to_container(OmegaConf.load(file))
-    text = next_command(evaluate_config(decode=section), is_part=False)
-    suggested = text.partition(" decode=")[2].split()
-    assert suggested[0] in {other.stem for other in DECODINGS}
-    assert suggested != [file.stem]
-
-
-def test_beam_search_comes_after_greedy(evaluate_config):
-    """On the same set."""
-    assert next_command(evaluate_config(), is_part=False).endswith("data=kool10 decode=beam")
-
-
-def test_keys_that_the_result_needs_are_repeated(evaluate_config):
-    """And a name with a blank is quoted for the shell and for Hydra."""
-    config = evaluate_config(
-        checkpoint="my run", data="a.pt", capacity=20, split_delivery=True, decode=GREEDY
-    )
-    assert next_command(config, is_part=False) == (
-        "python scripts/evaluate.py \"checkpoint='my run'\" data=a.pt capacity=20 "
-        "split_delivery=true decode=beam"
-    )
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "a second"), (80, "80 seconds"), (600, "10 minutes"), (30_000, "8 hours")],
+)
+def test_the_time_of_the_next_command_is_printed(printed, seconds, said):
+    """In rough words."""
+    text = printed(after=Following("python scripts/evaluate.py", seconds))
+    assert f"next takes:   about {said}, a rough guess" in text

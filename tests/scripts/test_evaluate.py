@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -66,6 +69,7 @@ def test_a_result_is_printed_and_written(run, folder):
     assert out[-1] == (
         "next:         python scripts/evaluate.py checkpoint=run data=kool10 decode=greedy"
     )
+    assert out[-2].startswith("next takes:   about ")
     assert json.loads((folder / "results" / "summary.json").read_text())["instances"] == 10
     assert sorted(path.name for path in folder.iterdir()) == ["empty.pt", "results", "run"]
 
@@ -79,7 +83,37 @@ def test_a_decoding_has_its_own_keys(run, folder):
     assert (folder / "outputs" / "evaluate" / name / "solutions.npz").exists()
 
 
+def test_what_was_typed_is_typed_again(run):
+    """Where the result or its time hangs on it."""
+    code, out, _ = run(
+        "checkpoint=run", "data=kool10", "limit=4", "batch_size=3", "device=cpu", "seed=5"
+    )
+    assert code == 0
+    assert out[-1].endswith("data=kool10 seed=5 device=cpu batch_size=3 decode=greedy")
+
+
+def test_a_caution_comes_before_the_work(run):
+    """On stderr, and again in the report."""
+    code, out, err = run("checkpoint=run", "data=kool20", "limit=4")
+    assert code == 0
+    assert err[0].startswith("caution: outside the training distribution: num_customers is 20")
+    assert any(line.startswith("caution:      outside") for line in out)
+
+
+def test_help_names_the_keys_of_every_strategy(run):
+    """As the files in configs/decode have them."""
+    code, out, _ = run("--help")
+    assert code == 0
+    for file in sorted((ROOT / "configs" / "decode").glob("*.yaml")):
+        keys = OmegaConf.load(file).keys() - {"_target_", "time_limit"}
+        (line,) = [line for line in out if line.split()[:1] == [file.stem]]
+        assert set(line.replace(",", "").split()[1:]) == keys
+
+
 UNUSABLE = {
+    "checkpoint=run data=kool10 decode=annealing": "decode: no option 'annealing'; allowed: ",
+    "checkpoint=run data=kool10 decode=beam decode.width=0": "decode.width is 0; it must be at",
+    "checkpoint=run data=kool10 decode.time_limit=0": "decode.time_limit is 0",
     "checkpoint=nothing data=kool10": "checkpoint: nothing is no file, run folder or released",
     "checkpoint=empty.pt data=kool10": "empty.pt is empty",
     "checkpoint=run data=nothing": "data: nothing is no file and no standard set",
@@ -116,3 +150,40 @@ def test_it_runs_from_any_folder(folder):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "mean cost:" in done.stdout
+
+
+def test_ctrl_c_keeps_what_there_is(folder):
+    """Exit code 130, a line at once, and a report that says so."""
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), "checkpoint=run"]
+    typed = [
+        "data=kool10",
+        "limit=9",
+        "batch_size=4",
+        "decode=sampling",
+        "decode.samples=100000000",
+    ]
+    process = subprocess.Popen(
+        [*command, *typed, "output=results"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not (folder / "results").exists():  # it is made just before the work begins
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.split("\n") == [
+        "",
+        "stopping after this piece; again to abort without a result",
+        "",
+    ]
+    assert "stopped:      by Ctrl-C, with " in out
+    assert ": 4 instances of 9 that were asked for" in out
+    summary = json.loads((folder / "results" / "summary.json").read_text())
+    assert (summary["ended"], summary["instances"]) == ("SIGINT", 4)
+    assert summary["decode_options"]["samples"] == 100_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from itertools import pairwise, permutations, product
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,14 +13,17 @@ import torch
 from torch import Tensor
 
 from vrp.policy import PointerPolicy
+from vrp.policy.base import Policy
 from vrp.policy.encoders import EmbeddingEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import finished, legal_mask, reset, step
 from vrp.problem.tours import check_tours
 from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
 from vrp.search.augmentation import symmetric
+from vrp.search.base import Search
+from vrp.search.greedy import greedy_tours
 from vrp.search.rollout import greedy_choice, rollout, sampled_choice
-from vrp.search.solution import Solution, join, shortest
+from vrp.search.solution import Progress, Solution, join, shortest
 
 SEARCHES = [
     Greedy(),
@@ -30,7 +34,7 @@ SEARCHES = [
     Multistart(2),
     Augment(),
     Augment(3, multistart=True),
-    Sgbs(),
+    Sgbs(symmetries=1),
     Sgbs(2, 2, symmetries=2),
     Eas(4),
 ]
@@ -84,7 +88,7 @@ def test_cost_is_that_of_the_tour(search, policy, situation):
 
 
 @pytest.mark.parametrize(
-    "search", [Greedy(), Beam(1), Beam(4), Multistart(), Augment(), Sgbs()], ids=str
+    "search", [Greedy(), Beam(1), Beam(4), Multistart(), Augment(), Sgbs(symmetries=2)], ids=str
 )
 def test_a_batch_changes_nothing(search, policy, several_trips):
     """An instance has the same tour alone as in a batch."""
@@ -106,7 +110,7 @@ def test_policy_is_left_as_it_is(search, several_trips):
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 
-@pytest.mark.parametrize("search", [Greedy(), Beam(3), Augment(), Sgbs()], ids=str)
+@pytest.mark.parametrize("search", [Greedy(), Beam(3), Augment(), Sgbs(symmetries=1)], ids=str)
 def test_no_random_number(search, policy, several_trips):
     """Greedy and beam draw from no stream."""
     generator = stream()
@@ -212,7 +216,7 @@ def test_every_beam_is_legal(policy, situation, monkeypatch):
 
     monkeypatch.setattr("vrp.search.beam.shortest", recording)
     Beam(9)(policy, situation, stream())
-    (actions,) = kept
+    _greedy, actions = kept
     assert actions.shape[1] == 9
     check_tours(situation, actions)
 
@@ -369,12 +373,17 @@ def test_nothing_to_do(search, policy):
 
 @every_search
 def test_solutions_only_get_better(search, policy, situation):
-    """Each is legal, and no cost ever rises."""
-    best = None
-    for solution in search.solutions(policy, situation, stream()):
+    """Each is legal, no cost ever rises, and neither does what is left of the work."""
+    best, share = None, 0.0
+    for progress in search.solutions(policy, situation, stream()):
+        solution = progress.solution
         check_tours(situation, solution.actions[:, None])
-        assert best is None or (solution.cost <= best).all()
+        replaces_greedy = isinstance(search, Beam) and progress.share == 1
+        assert best is None or replaces_greedy or (solution.cost <= best).all()
         best = solution.cost
+        assert progress.share >= share
+        share = progress.share
+    assert share == 1
     torch.testing.assert_close(search(policy, situation, stream()).cost, best)
 
 
@@ -438,50 +447,183 @@ def test_augment_takes_what_the_policy_is_made_for(policy, several_trips):
     assert every.sum() < greedy.sum()
 
 
-def plain_sgbs(policy, instances: Instances, n: int, width: int, expansion: int) -> float:
-    """The paper's algorithm for one instance, partial tours as lists."""
-    one = instances[n : n + 1]
-    encoding = policy.encode(one).detach()
+class Plain:
+    """A policy on one instance, partial tours as tuples."""
 
-    def play(tour: list[int]):
-        state, memory = reset(one, 1), policy.start(encoding, 1)
-        for node in tour:
-            _, memory = policy.step(encoding, memory, state, legal_mask(one, state))
-            state = step(one, state, torch.tensor([[node]]))
-        return state, memory
+    def __init__(self, policy: Policy, instances: Instances) -> None:
+        self._policy, self._instances = policy, instances
+        self._encoding = policy.encode(instances).detach()
+        self._seen = {}
 
-    def logits(tour: list[int]) -> Tensor:
-        state, memory = play(tour)
-        return policy.step(encoding, memory, state, legal_mask(one, state))[0][0, 0]
+    def _after(self, tour: tuple[int, ...]):
+        """State, memory and logits after these nodes."""
+        if tour not in self._seen:
+            if tour:
+                state, memory, _ = self._after(tour[:-1])
+                state = step(self._instances, state, torch.tensor([[tour[-1]]]))
+            else:
+                state = reset(self._instances, 1)
+                memory = self._policy.start(self._encoding, 1)
+            legal = legal_mask(self._instances, state)
+            logits, memory = self._policy.step(self._encoding, memory, state, legal)
+            self._seen[tour] = state, memory, logits[0, 0]
+        return self._seen[tour]
 
-    def completed(tour: list[int]) -> list[int]:
-        while not finished(play(tour)[0]).all():
-            tour = [*tour, int(logits(tour).argmax())]
-        return tour
+    def is_closed(self, tour: tuple[int, ...]) -> bool:
+        """Whether nothing is left to do."""
+        return bool(finished(self._after(tour)[0]).all())
 
-    def cost(tour: list[int]) -> float:
-        return length(one, 0, completed(tour))
+    def children(self, tour: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
+        """The likeliest legal ones, the likeliest first."""
+        scores = self._after(tour)[2]
+        order = scores.argsort(descending=True).tolist()[:count]
+        return [(*tour, node) for node in order if scores[node] > -torch.inf]
 
-    beam = sorted(([c] for c in range(1, one.num_nodes)), key=cost)[:width]
-    best = min(map(cost, beam))
-    while not all(finished(play(tour)[0]).all() for tour in beam):
-        children = []
-        for tour in beam:
-            scores = logits(tour)
-            likely = scores.topk(expansion).indices.tolist()
-            children += [[*tour, node] for node in likely if scores[node] > -torch.inf]
-        beam = sorted(children, key=cost)[:width]
-        best = min(best, *map(cost, beam))
-    return best
+    def cost(self, tour: tuple[int, ...]) -> float:
+        """Of the tour, completed greedily."""
+        while not self.is_closed(tour):
+            (tour,) = self.children(tour, 1)
+        return length(self._instances, 0, list(tour))
 
 
-@pytest.mark.parametrize(("width", "expansion"), [(1, 1), (2, 2)])
-def test_sgbs_is_the_papers(policy, several_trips, width, expansion):
-    """As a plain version that plays every partial tour anew."""
-    instances = several_trips[:2]
-    found = Sgbs(width, expansion)(policy, instances, stream())
-    expected = [plain_sgbs(policy, instances, n, width, expansion) for n in range(2)]
-    assert found.cost.tolist() == pytest.approx(expected, abs=1e-9)
+def for_sgbs() -> Instances:
+    """Some that need several trips, and one with fewer needy customers than a beam has places."""
+    places = UniformGenerator(7, 12)(4, stream(1))
+    demand = places.demand.clone()
+    demand[3] = torch.tensor([0, 3, 0, 2, 4, 0, 0])
+    return Instances(places.depot, places.customers, demand, places.capacity)
+
+
+@pytest.mark.parametrize(("width", "expansion"), [(2, 3), (3, 2), (4, 4)])
+@pytest.mark.parametrize("n", range(4))
+def test_sgbs_is_the_papers(policy, n, width, expansion):
+    """At each depth it keeps and plays what a plain version would; the shortest is the answer."""
+    one = for_sgbs()[n : n + 1]
+    search, plain = Sgbs(width, expansion, symmetries=1), Plain(policy, one)
+    with torch.no_grad():
+        (starts,) = greedy_tours(policy, one, policy.encode(one), None)
+        depths = list(search._depths(policy, one, policy.encode(one), starts[:, 1:]))
+    candidates = [(c,) for c in range(1, 8) if one.demand[0, c - 1] > 0]
+    best = min([plain.cost(()), *map(plain.cost, candidates)])
+    for depth, tours in enumerate(depths, 1):
+        assert tours.shape[1] == width * (expansion - 1)  # the likeliest children are known
+        played = {tuple(tour[: depth + 1]) for tour in tours[0].tolist()}
+        beam = {tour[:depth] for tour in played}
+        assert beam <= set(candidates)
+        # Mirrored routes tie, so costs are compared and not tours.
+        kept = sorted(map(plain.cost, beam))
+        assert kept == pytest.approx(sorted(map(plain.cost, candidates))[:width], abs=1e-9)
+        families = [plain.children(tour, expansion) for tour in beam]
+        assert {child for family in families for child in family[1:]} <= played
+        candidates = [child for family in families for child in family]
+        assert played <= set(candidates)
+        best = min(best, *map(plain.cost, candidates))
+    last = sorted(candidates, key=plain.cost)[:width]
+    assert all(map(plain.is_closed, last))
+    assert search(policy, one, stream()).cost.item() == pytest.approx(best, abs=1e-9)
+
+
+def test_sgbs_of_one_child_is_its_starts(policy, several_trips):
+    """A likeliest child leads where its parent leads."""
+    found = Sgbs(3, 1, symmetries=1)(policy, several_trips, stream())
+    starts = Multistart()(policy, several_trips, stream())
+    assert torch.equal(found.actions, starts.actions)
+
+
+def test_sgbs_finds_more_than_its_starts(policy):
+    """On some instances the beam improves on the greedy tours that it begins with."""
+    instances = for_sgbs()
+    found = Sgbs(4, 4, symmetries=1)(policy, instances, stream()).cost
+    starts = Multistart()(policy, instances, stream()).cost
+    assert (found <= starts + 1e-12).all()
+    assert (found < starts - 1e-6).any()
+
+
+class Recorder(torch.optim.Adam):
+    """Adam that keeps what it moves, and each of its gradients."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, parameters, learning_rate):
+        super().__init__(parameters, learning_rate)
+        (self.moved,) = parameters
+        self.gradients = []
+        Recorder.made.append(self)
+
+    def step(self):
+        self.gradients.append(self.moved.grad.clone())
+        super().step()
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """The optimizers that a search makes."""
+    monkeypatch.setattr(torch.optim, "Adam", Recorder)
+    monkeypatch.setattr(Recorder, "made", [])
+    return Recorder.made
+
+
+@pytest.mark.parametrize("imitation", [0.0, 0.7])
+def test_eas_follows_the_papers_loss(imitation, policy, several_trips, recorder):
+    """The gradient is autograd's, of each tour and each instance by itself."""
+    search = Eas(1, imitation=imitation, symmetries=2)
+    best = search(policy, several_trips, stream())
+    ((found,),) = (each.gradients for each in recorder)
+    n, k, forced = len(several_trips), several_trips.num_customers, int(policy.starts_anywhere)
+    uniforms = torch.rand((2 * k + 1, 2, n, k), generator=stream())
+    for number in range(2):
+        moved = symmetric(several_trips, number)
+        first = torch.arange(1, k + 1).expand(n, k) if forced else None
+        choose = sampled_choice(uniforms[:, number])
+        tours = rollout(policy, moved, policy.encode(moved).detach(), k, choose, first)
+        for i in range(n):
+            one = moved[i : i + 1]
+            encoding = policy.encode(one).detach()
+            added = policy.addable(encoding).requires_grad_()
+
+            def likely(tour, one=one, encoding=encoding, added=added):
+                changed = policy.with_added(encoding, added)
+                return policy.log_probs(changed, one, tour[None, None], forced).log_prob.sum()
+
+            costs = [length(one, 0, tour) for tour in tours[i].tolist()]
+            mean = sum(costs) / k
+            learned = sum(
+                (cost - mean) * likely(tour) for cost, tour in zip(costs, tours[i], strict=True)
+            )
+            loss = learned / k - imitation * likely(best.actions[i])
+            (expected,) = torch.autograd.grad(loss, added)
+            assert expected.abs().max() > 1e-4
+            torch.testing.assert_close(found[number * n + i], expected[0], rtol=1e-3, atol=1e-5)
+
+
+def test_imitation_makes_the_best_tour_likelier(policy, several_trips, recorder):
+    """That of each instance, its own."""
+    best = Eas(20, learning_rate=0.05, imitation=100.0, symmetries=1)(
+        policy, several_trips, stream()
+    )
+    (optimizer,) = recorder
+    encoding = policy.encode(several_trips).detach()
+
+    def likely(encoding) -> Tensor:
+        actions = best.actions[:, None]
+        forced = int(policy.starts_anywhere)
+        with torch.no_grad():
+            return policy.log_probs(encoding, several_trips, actions, forced).log_prob.sum((1, 2))
+
+    assert (likely(policy.with_added(encoding, optimizer.moved)) > likely(encoding) + 0.5).all()
+
+
+@pytest.mark.parametrize("most", [1, 5000])
+def test_eas_learns_the_same_in_parts(most, policy, several_trips, monkeypatch):
+    """However few instances fit into memory at once."""
+    search = Eas(3, symmetries=2, learning_rate=0.02)
+    whole = search(policy, several_trips, stream())
+    monkeypatch.setattr("vrp.search.eas._MOST_LOGITS", most)
+    count = len(search._parts(policy, several_trips))
+    assert count == {1: 5, 5000: 3}[most]
+    parts = pieces(search, policy, several_trips)
+    assert len(parts) == 1 + count * 4
+    torch.testing.assert_close(parts[-1].solution.cost, whole.cost)
 
 
 def test_eas_learns(policy, several_trips):
@@ -513,14 +655,67 @@ def test_a_time_limit_ends_a_search(policy, several_trips):
 
 def test_a_search_can_be_stopped(policy, several_trips):
     """It answers with the best so far."""
-    asked = []
+    seen = []
 
-    def stopped() -> bool:
-        asked.append(0)
-        return len(asked) == 3
+    def watch(progress: Progress) -> bool:
+        seen.append(progress)
+        return len(seen) == 3
 
-    found = Sampling(10**9)(policy, several_trips, stream(), stopped=stopped)
-    assert torch.equal(found.cost, Sampling(48)(policy, several_trips, stream()).cost)
+    found = Sampling(10**9).run(policy, several_trips, stream(), watch=watch)
+    assert torch.equal(found.solution.cost, Sampling(48)(policy, several_trips, stream()).cost)
+    assert found is seen[-1]
+    assert found.share == 48 / 10**9
+
+
+def pieces(search: Search, policy: Policy, instances: Instances) -> list[Progress]:
+    """All that a search says of its progress."""
+    with torch.no_grad():
+        return list(search.solutions(policy, instances, stream()))
+
+
+def test_a_beam_can_be_stopped_between_steps(policy, several_trips):
+    """Greedy's tours stand in until it is closed, and are forgotten then."""
+    greedy = Greedy()(policy, several_trips, stream())
+    found = pieces(Beam(3), policy, several_trips)
+    assert len(found) > several_trips.num_customers
+    assert all(torch.equal(each.solution.cost, greedy.cost) for each in found[:-1])
+    assert all(each.share < 1 for each in found[:-1])
+    stopped = Beam(3).run(policy, several_trips, stream(), watch=lambda _: True)
+    assert torch.equal(stopped.solution.actions, greedy.actions)
+
+
+@pytest.mark.parametrize("search", [Sgbs(2, 2), Eas(2)], ids=str)
+def test_the_starts_can_be_stopped(search, policy, several_trips, monkeypatch):
+    """A search that begins with all starts can be left after some of them."""
+    monkeypatch.setattr("vrp.search.greedy._STARTS_AT_ONCE", 2)
+    found = pieces(search, policy, several_trips)
+    first = found[0].solution.cost
+    assert (first >= Multistart(1)(policy, several_trips, stream()).cost - 1e-12).all()
+    whole = Multistart()(policy, several_trips, stream()).cost
+    assert (found[4].solution.cost <= whole + 1e-12).all()
+    assert first.sum() > whole.sum()
+
+
+def test_names_tell_results_apart():
+    """All that changes a result is in the name, and is typed with the default left out."""
+    assert str(Greedy()) == "greedy"
+    assert str(Beam(5, time_limit=2.5)) == "beam(width=5, time_limit=2.5)"
+    assert str(Sampling(8)) == "sampling(samples=8)"
+    assert str(Sampling(8, 0.5)) == "sampling(samples=8, temperature=0.5)"
+    assert str(Eas()) == "eas(iterations=200, symmetries=8)"
+    assert "learning_rate=0.01, imitation=0, " in str(Eas(learning_rate=0.01, imitation=0.0))
+    assert str(Augment(2, multistart=True)) == "augment(symmetries=2, multistart=true)"
+    assert Beam(5).overrides() == ["decode=beam", "decode.width=5"]
+    assert Augment(multistart=False).overrides() == ["decode=augment", "decode.multistart=false"]
+    assert Sgbs().overrides() == ["decode=sgbs"]
+
+
+def test_augment_says_what_the_policy_decided(policy):
+    """Its name tells whether it starts from every customer."""
+    said = str(policy.starts_anywhere).lower()
+    assert str(Augment().made_for(policy)) == f"augment(symmetries=8, multistart={said})"
+    assert Augment(multistart=True).made_for(policy) == Augment(multistart=True)
+    assert Beam(3).made_for(policy) == Beam(3)
 
 
 @pytest.mark.parametrize(

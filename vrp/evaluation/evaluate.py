@@ -6,10 +6,12 @@ import json
 import os
 import platform
 import re
+import signal
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +20,13 @@ import torch
 from tqdm import tqdm
 
 from vrp.evaluation.fixed import FixedInstances, fixed_instances, outside_training
+from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, announced, is_out_of_memory
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
 from vrp.policy.initialisation import named_generator
 from vrp.problem.datasets import STANDARD_SETS, gap_percent
 from vrp.search import Solution
 from vrp.search.base import Search
-from vrp.search.solution import join
+from vrp.search.solution import Progress, join
 from vrp.training.build import build_search
 from vrp.training.device import choose_device
 from vrp.training.signals import StopSignals
@@ -35,13 +38,32 @@ _DRAWN = 8  # instances in tours.png
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What solving has led to.
+
+    Attributes:
+        solution: of the first instances, or of all.
+        seconds: that it took.
+        work: share of the search's work that was done on all instances, 0 to 1.
+        ended: `complete`, `time limit`, the name of a signal, or an error in a line.
+        exit_code: 0; 130 or 143 after a signal; 1 after an error.
+    """
+
+    solution: Solution
+    seconds: float
+    work: float
+    ended: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All that an evaluation needs, checked.
 
     Attributes:
         trained: the policy.
         fixed: what it has to solve.
-        search: how.
+        search: how; nothing in it is left to the policy.
         device: where.
         config: as composed; what the rest was made from.
         output: folder for the results; exists and can be written.
@@ -54,67 +76,86 @@ class Evaluation:
     config: dict
     output: Path
 
-    def run(self) -> tuple[Solution, float, int]:
+    @cached_property
+    def outside(self) -> list[str]:
+        """How the instances differ from those of training, in words."""
+        return outside_training(self.trained.problem, self.fixed.instances)
+
+    def run(self) -> Outcome:
         """Solve all instances, or those of the batches that were begun before an interruption.
 
         Every batch has random numbers of its own, from the seed and the batch's first instance,
         drawn on the CPU: the same on every device. Of a time limit every batch has what is left,
-        in proportion to its share of the instances that are left.
-
-        Returns:
-            The solutions, the seconds it took, and the exit code: 0, or 130 or 143 after a
-            signal, when the solutions are those of the first instances.
+        in proportion to its share of the instances that are left. An error ends the work, too,
+        and loses the batch in which it happens.
 
         Raises:
-            ValueError: if the device's memory does not suffice.
+            ValueError: if the memory does not suffice for the first batch.
+            Exception: any other error in the first batch.
         """
         policy = self.trained.policy.to(self.device)
         instances, size = self.fixed.instances, self.config["batch_size"]
-        limit = self.search.time_limit
-        total = 0.0
-        parts = []
+        parts: list[Progress] = []
+        error = None
         started = time.perf_counter()
-        with (
-            StopSignals() as signals,
-            tqdm(
-                desc=str(self.search),
-                total=len(instances),
-                unit=" instances",
-                leave=False,
-                disable=None,  # no bar where the output is no terminal
-            ) as bar,
-        ):
+        with StopSignals() as signals, announced(), self._bar() as bar:
             for start in range(0, len(instances), size):
                 batch = instances[start : start + size].to(self.device)
+                share = self._share(started, len(batch) / (len(instances) - start))
+                watch = _Watch(bar, parts, len(batch), share, lambda: signals.received is not None)
                 generator = named_generator(self.config["seed"], f"evaluate/{start}")
-                share = None
-                if limit is not None:
-                    left = max(0.0, started + limit - time.perf_counter())
-                    share = left * len(batch) / (len(instances) - start)
                 try:
-                    best = self.search(
-                        policy, batch, generator, share, lambda: signals.received is not None
-                    )
-                except torch.OutOfMemoryError as error:
-                    raise ValueError(
-                        f"the memory of {self.device} is too small for batch_size={size}; "
-                        "a lower one gives the same greedy and beam results"
-                    ) from error
-                parts.append(best)
-                total += float(best.cost.sum())
-                bar.set_postfix(cost=f"{total / (start + len(batch)):.4f}", refresh=False)
-                bar.update(len(batch))
+                    parts.append(self.search.run(policy, batch, generator, share, watch))
+                except Exception as problem:
+                    error = self._said(problem)
+                    if not parts:
+                        raise error from problem
+                    break
                 if signals.received is not None:
                     break
-        return join(parts), time.perf_counter() - started, signals.exit_code
+        solution = join([part.solution for part in parts])
+        work = sum(part.share * len(part.solution.cost) for part in parts) / len(instances)
+        if error is not None:
+            ended = " ".join(str(error).split())
+        elif signals.received is not None and (work < 1 or len(solution.cost) < len(instances)):
+            ended = signal.Signals(signals.received).name
+        else:
+            ended = COMPLETE if all(part.share == 1 for part in parts) else TIME_LIMIT
+        code = 1 if error is not None else signals.exit_code
+        return Outcome(solution, time.perf_counter() - started, work, ended, code)
 
-    def summary(self, solution: Solution, seconds: float) -> dict:
+    def _share(self, started: float, share: float) -> float | None:
+        """Seconds for a batch that has this share of the instances that are left."""
+        limit = self.search.time_limit
+        return None if limit is None else share * max(0.0, started + limit - time.perf_counter())
+
+    def _said(self, problem: Exception) -> Exception:
+        if not is_out_of_memory(problem):
+            return problem
+        return ValueError(
+            f"the memory of {self.device} is too small for batch_size={self.config['batch_size']}; "
+            "a lower one gives the same greedy and beam results"
+        )
+
+    def _bar(self) -> tqdm:
+        return tqdm(
+            desc=str(self.search),
+            total=len(self.fixed.instances),
+            unit=" instances",
+            leave=False,
+            miniters=0,  # pieces of work take unequal times
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total_fmt} "
+            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+            disable=None,  # no bar where the output is no terminal
+        )
+
+    def summary(self, outcome: Outcome) -> dict:
         """What is written to summary.json: plain types only.
 
         The standard deviation is over the instances, with N in the denominator as in Nazari et
         al. (2018); the gap is None where no reference holds.
         """
-        cost = solution.cost.numpy()
+        cost = outcome.solution.cost.numpy()
         instances = self.fixed.instances
         capacities = instances.capacity.unique().tolist()
         return {
@@ -127,9 +168,14 @@ class Evaluation:
             "set_instances": self.fixed.total,
             "num_customers": instances.num_customers,
             "capacity": capacities[0] if len(capacities) == 1 else None,
-            "outside_training": outside_training(self.trained.problem, instances),
+            "outside_training": self.outside,
             "split_delivery": instances.split_delivery,
             "decode": str(self.search),
+            "decode_options": {"_target_": self.config["decode"]["_target_"]} | asdict(self.search),
+            "decode_overrides": self.search.overrides(),
+            "ended": outcome.ended,
+            "work": outcome.work,
+            "asked_instances": len(instances),
             "instances": len(cost),
             "mean_cost": float(cost.mean()),
             "std_cost": float(cost.std()),
@@ -137,7 +183,7 @@ class Evaluation:
             **self._gap(cost),
             "seed": self.config["seed"],
             "batch_size": self.config["batch_size"],
-            "seconds": seconds,
+            "seconds": outcome.seconds,
             "device": str(self.device),
             "device_name": _device_name(self.device),
             "versions": versions(),
@@ -156,16 +202,22 @@ class Evaluation:
         }
         return {"mean_gap_percent": gap, "gap_instances": count, "reference": described}
 
-    def write(self, solution: Solution, summary: dict) -> list[str]:
+    def write(self, solution: Solution, summary: dict) -> tuple[Path, list[str]]:
         """Write the results, summary.json last; each file appears whole or not at all.
 
+        What was cut short never replaces a complete result: it goes into a folder beside it.
+
         Returns:
-            The names of the files.
+            The folder, and the names of the files.
 
         Raises:
             OSError: if one cannot be written.
         """
-        (self.output / "tours.png").unlink(missing_ok=True)
+        folder = self.output
+        if summary["ended"] != COMPLETE and _is_complete(_summary_in(folder)):
+            folder = folder.with_name(f"{folder.name}-cut-short")
+            folder.mkdir(exist_ok=True)
+        (folder / "tours.png").unlink(missing_ok=True)
         actions = solution.actions.numpy().astype(np.int16)
         savers: dict[str, Callable[[IO[bytes]], object]] = {
             "solutions.npz": lambda file: np.savez_compressed(
@@ -177,14 +229,14 @@ class Evaluation:
         text = json.dumps(summary, indent=2) + "\n"
         savers["summary.json"] = lambda file: file.write(text.encode())
         for name, save in savers.items():
-            _write(self.output / name, save)
-        return list(savers)
+            _write(folder / name, save)
+        return folder, list(savers)
 
     def _draw(self, solution: Solution, file: IO[bytes]) -> None:
-        few = slice(0, _DRAWN)
+        few = slice(0, min(_DRAWN, len(solution.cost)))
         known = self.fixed.reference()
-        shown = Solution(solution.actions[few], solution.cost[few])
-        costs = known.cost[few].tolist() if known and len(known.cost) >= _DRAWN else None
+        shown = solution[few]
+        costs = known.cost[few].tolist() if known and len(known.cost) >= few.stop else None
         draw_tours(self.fixed.instances[few], shown, costs).savefig(file, format="png", dpi=120)
 
 
@@ -199,8 +251,9 @@ def make_evaluation(config: dict) -> Evaluation:
         ValueError: if something cannot be used; names the thing, and the file.
     """
     device = choose_device(config["device"], config["threads"])
-    search = build_search(config["decode"])
+    search = _build_search(config["decode"])
     trained = load_trained(*find_checkpoint(config["checkpoint"]))
+    search = search.made_for(trained.policy)
     split = config["split_delivery"]
     if split is None:
         split = bool(trained.problem.get("split_delivery", False))
@@ -210,38 +263,104 @@ def make_evaluation(config: dict) -> Evaluation:
             f"{fixed.name} has {fixed.instances.num_nodes} nodes; solutions.npz numbers them as "
             f"int16, so at most {_MOST_NODES} are possible"
         )
-    folder = config["output"] or _default_output(trained, fixed, search)
-    return Evaluation(trained, fixed, search, device, config, _open_folder(Path(folder)))
+    folder = Path(config["output"] or _default_output(trained, fixed, search, config))
+    _open_folder(folder, len(fixed.instances))
+    return Evaluation(trained, fixed, search, device, config, folder)
 
 
-def _default_output(trained: Trained, fixed: FixedInstances, search: Search) -> Path:
+def _build_search(section: dict) -> Search:
+    """As `build_search`; an error about an argument names it as it is typed."""
+    try:
+        return build_search(section)
+    except ValueError as error:
+        typed = str(error).split(" ", 1)[0] in section
+        raise ValueError(f"decode.{error}" if typed else str(error)) from error
+
+
+def _default_output(trained: Trained, fixed: FixedInstances, search: Search, config: dict) -> Path:
+    """A name that tells apart whatever may differ in the result."""
     data = fixed.name if fixed.name in STANDARD_SETS else Path(fixed.name).stem
     parts = [trained.name, data, str(search)]
     if fixed.instances.split_delivery:
         parts.append("split")
+    if fixed.name not in STANDARD_SETS and config["capacity"] is not None:
+        parts.append(f"capacity{config['capacity']}")
+    if config["seed"]:
+        parts.append(f"seed{config['seed']}")
     if len(fixed.instances) < fixed.total:
         parts.append(f"first{len(fixed.instances)}")
     name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
     return Path("outputs") / "evaluate" / name
 
 
-def _open_folder(folder: Path) -> Path:
-    """The folder, made if need be.
+def _open_folder(folder: Path, count: int) -> None:
+    """Make the folder if need be.
 
     Raises:
-        ValueError: if it cannot be written, or holds the summary of something else.
+        ValueError: if it cannot be written, or holds the summary of something else or a complete
+            result of more than `count` instances.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        summary = folder / "summary.json"
-        is_foreign = summary.exists() and '"decode"' not in summary.read_text()
+        held = _summary_in(folder)
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written: {error.strerror}") from error
-    if is_foreign:
+    if held is not None and "decode" not in held:
         raise ValueError(f"output: {folder} holds a summary.json of something else")
-    return folder
+    if _is_complete(held) and held["instances"] > count:
+        raise ValueError(
+            f"output: {folder} holds a result of {held['instances']:,} instances, and this would "
+            f"be one of {count:,}; name another folder"
+        )
+
+
+def _summary_in(folder: Path) -> dict | None:
+    """What summary.json in a folder holds; None if it is not there, {} if it is no summary."""
+    try:
+        held = json.loads((folder / "summary.json").read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def _is_complete(summary: dict | None) -> bool:
+    # Summaries of earlier versions do not say how they ended.
+    return bool(summary) and "instances" in summary and summary.get("ended", COMPLETE) == COMPLETE
+
+
+class _Watch:
+    """Moves the bar within a batch, and says whether to end."""
+
+    def __init__(
+        self,
+        bar: tqdm,
+        before: list[Progress],
+        count: int,
+        seconds: float | None,
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Watch `count` instances after those `before`, which have so many `seconds`."""
+        self._bar = bar
+        self._done = sum(len(part.solution.cost) for part in before)
+        self._total = sum(float(part.solution.cost.sum()) for part in before)
+        self._count = count
+        self._seconds = seconds
+        self._stopped = stopped
+        self._started = time.perf_counter()
+
+    def __call__(self, progress: Progress) -> bool:
+        """Whether to end."""
+        share = progress.share
+        if self._seconds:
+            share = max(share, min(1.0, (time.perf_counter() - self._started) / self._seconds))
+        cost = (self._total + float(progress.solution.cost.sum())) / (self._done + self._count)
+        self._bar.set_postfix(cost=f"{cost:.4f}", refresh=False)
+        self._bar.update(self._done + share * self._count - self._bar.n)
+        return self._stopped()
 
 
 def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from vrp.evaluation.following import Following
 from vrp.evaluation.published import PUBLISHED, Entry
+from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT
 from vrp.problem.datasets import CAPACITY
 
-# What finds shorter tours than each decoding, given a little more time
-_BETTER = {
-    "greedy": "beam",
-    "beam": "augment",
-    "sampling": "augment",
-    "multistart": "augment",
-    "augment": "sgbs",
-    "sgbs": "eas",
-    "eas": "eas decode.iterations=1000",
-}
 _NAZARI_DRAW = 1000  # instances; the smallest draw of the literature
 
 
-def report(summary: dict, config: dict, output: Path, written: list[str]) -> str:
+def report(summary: dict, output: Path, written: list[str], after: Following) -> str:
     """The result for people; the last line is a command to go on with.
 
     Args:
         summary: as `Evaluation.summary` makes it.
-        config: of the evaluation.
         output: folder of the results.
         written: the files in it.
+        after: what to type next.
     """
     n, total = summary["instances"], summary["set_instances"]
     lines = {
         "checkpoint": _checkpoint(summary),
         "set": f"{summary['data']}{_other_name(summary)}, {_problem(summary)}, "
         + (f"all {n:,} instances" if n == total else f"the first {n:,} of {total:,} instances"),
-        "caution": "outside the training distribution: " + "; ".join(summary["outside_training"])
-        if summary["outside_training"]
-        else "",
+        "caution": caution(summary["outside_training"]) if summary["outside_training"] else "",
         "decoding": f"{summary['decode']}, {_deliveries(summary)}",
+        "stopped": _ended(summary),
         "mean cost": f"{summary['mean_cost']:.4f} ± {summary['standard_error']:.4f} standard error "
         f"over {n:,} instances (standard deviation {summary['std_cost']:.4f})",
         "gap": _gap(summary),
@@ -46,41 +36,41 @@ def report(summary: dict, config: dict, output: Path, written: list[str]) -> str
         f"{n / summary['seconds']:,.0f} instances/s",
         "published": "\n".join(_published(summary)),
         "written": f"{output}: {', '.join(written)}",
-        "next": next_command(config, n < total),
+        "next takes": f"about {duration(after.seconds)}, a rough guess",
+        "next": after.command,
     }
     return "\n".join(f"{label + ':':<14}{text}" for label, text in lines.items() if text)
 
 
-def next_command(config: dict, is_part: bool) -> str:
-    """What to type next: the whole set, or a better decoding.
-
-    Args:
-        config: of the evaluation that was done.
-        is_part: whether only a part of the set was solved.
-    """
-    section = dict(config["decode"])
-    # The files in configs/decode are named as their classes.
-    option = section.pop("_target_").rpartition(".")[2].lower()
-    if is_part:
-        given = {key: value for key, value in section.items() if value is not None}
-        decode = [f"decode={option}", *(f"decode.{key}={value}" for key, value in given.items())]
-    else:
-        decode = [f"decode={_BETTER[option]}"]
-    given = [_typed(key, config[key]) for key in ("checkpoint", "data")]
-    given += [
-        f"{key}={str(config[key]).lower()}"
-        for key in ("capacity", "split_delivery")
-        if config[key] is not None
-    ]
-    return " ".join(["python scripts/evaluate.py", *given, *decode])
+def caution(outside: list[str]) -> str:
+    """What to keep in mind where instances differ from those of training."""
+    return "outside the training distribution: " + "; ".join(outside)
 
 
-def _typed(key: str, value: str) -> str:
-    """`key=value` as a shell and Hydra take it."""
-    if re.fullmatch(r"[\w./:-]+", value):
-        return f"{key}={value}"
-    escaped = value.replace("'", "\\'")
-    return f"\"{key}='{escaped}'\""
+def duration(seconds: float) -> str:
+    """A rough time in words."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"
+
+
+def _ended(summary: dict) -> str:
+    """Why the work was cut short, and how much of it is done; empty if all is."""
+    ended = summary["ended"]
+    if ended == COMPLETE:
+        return ""
+    reasons = {
+        TIME_LIMIT: "at the time limit",
+        "SIGINT": "by Ctrl-C",
+        "SIGTERM": "by SIGTERM",
+    }
+    asked = summary["asked_instances"]
+    of_all = "" if summary["instances"] == asked else f" of {asked:,} that were asked for"
+    return (
+        f"{reasons.get(ended, f'by an error: {ended}')}, with {100 * summary['work']:.3g} % of the "
+        f"work done: {summary['instances']:,} instances{of_all}"
+    )
 
 
 def _checkpoint(summary: dict) -> str:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vrp.policy.base import Policy
 from vrp.problem.instances import Instances
-from vrp.search.base import Search
-from vrp.search.greedy import greedy_tours
-from vrp.search.solution import Solution, improved
+from vrp.search.base import ENCODING, Search
+from vrp.search.greedy import count_pieces, greedy_tours
+from vrp.search.solution import Progress, improved
 
 SYMMETRIES = 8
 
@@ -61,19 +61,26 @@ class Augment(Search):
         super().__post_init__()
         check_symmetries(self.symmetries)
 
-    def __str__(self) -> str:
-        kind = {None: "", True: ", multistart", False: ", greedy"}[self.multistart]
-        return f"augment(symmetries={self.symmetries}{kind})"
+    def made_for(self, policy: Policy) -> Augment:
+        """The same, greedy from every customer or plain greedy decided."""
+        several = policy.starts_anywhere if self.multistart is None else self.multistart
+        return replace(self, multistart=several)
+
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """Greedy's tour, or those of all starts, under each symmetry."""
+        several = starts_anywhere if self.multistart is None else self.multistart
+        return self.symmetries * (ENCODING + 1 + (num_customers if several else 0))
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
+    ) -> Iterator[Progress]:
         """One or more pieces of work for each symmetry; `generator` is not used."""
-        several = policy.starts_anywhere if self.multistart is None else self.multistart
+        starts = None if self.made_for(policy).multistart else 0
+        pieces = count_pieces(instances, starts)
         best = None
         for number in range(self.symmetries):
             moved = symmetric(instances, number)
             encoding = policy.encode(moved).detach()
-            for tours in greedy_tours(policy, moved, encoding, None if several else 0):
+            for done, tours in enumerate(greedy_tours(policy, moved, encoding, starts), 1):
                 best = improved(best, instances, tours)
-                yield best
+                yield Progress(best, (number + done / pieces) / self.symmetries)

@@ -10,8 +10,9 @@ import torch
 from vrp.policy.base import Policy
 from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
-from vrp.search.base import Search
-from vrp.search.solution import Solution, shortest
+from vrp.search.base import ENCODING, Search
+from vrp.search.rollout import greedy_choice, rollout
+from vrp.search.solution import Progress, shortest
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Beam(Search):
     """Keeps the `width` likeliest partial tours; answers with the shortest of the last ones.
 
     Width 1 is greedy decoding. A closed tour stays in the beam with the log-probability it has.
+    Until the beams are closed plain greedy's tours stand in for them. They are no candidates
+    afterwards, as in the paper, so a beam may end with a longer tour than plain greedy's.
 
     Args:
         width: at least 1 (paper: 5 and 10).
@@ -36,18 +39,22 @@ class Beam(Search):
         if self.width < 1:
             raise ValueError(f"width is {self.width}; it must be at least 1")
 
-    def __str__(self) -> str:
-        return f"beam(width={self.width})"
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """The beams, and greedy's tour."""
+        return ENCODING + 1 + self.width
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
-        """One piece of work; `generator` is not used.
+    ) -> Iterator[Progress]:
+        """Greedy's tours after each step, the beam's after the last; `generator` is not used.
 
         Raises:
             RuntimeError: if a beam is still open after the steps that no legal tour exceeds.
         """
         encoding = policy.encode(instances).detach()
+        greedy = shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
+        most = max_steps(instances)
+        yield Progress(greedy, 1 / (most + 1))
         state = reset(instances, self.width)
         memory = policy.start(encoding, self.width)
         n, width = len(instances), self.width
@@ -55,7 +62,7 @@ class Beam(Search):
         score = encoding.nodes.new_full((n, width), -torch.inf)
         score[:, 0] = 0.0
         actions = torch.zeros(n, width, 0, dtype=torch.int64, device=instances.device)
-        for _ in range(max_steps(instances)):
+        for t in range(most):
             logits, memory = policy.step(encoding, memory, state, legal_mask(instances, state))
             children = (score[..., None] + logits.log_softmax(-1)).flatten(1)  # (N, K V)
             score, index = children.topk(width)
@@ -67,6 +74,7 @@ class Beam(Search):
             actions = actions.gather(1, parent[..., None].expand_as(actions))
             actions = torch.cat([actions, action[..., None]], -1)
             if finished(state).all():
-                yield shortest(instances, actions)
+                yield Progress(shortest(instances, actions), 1.0)
                 return
-        raise RuntimeError(f"a beam is not closed after {max_steps(instances)} steps")
+            yield Progress(greedy, (t + 2) / (most + 1))
+        raise RuntimeError(f"a beam is not closed after {most} steps")

@@ -8,24 +8,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrp.policy.base import Policy
+from vrp.policy.base import Encoding, Policy
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
 from vrp.search.augmentation import check_symmetries, symmetric
-from vrp.search.base import Search
-from vrp.search.greedy import greedy_tours
+from vrp.search.base import ENCODING, Search
+from vrp.search.greedy import Greedy, count_pieces, greedy_tours
 from vrp.search.rollout import rollout, sampled_choice
-from vrp.search.solution import Solution, improved, pad_tours
+from vrp.search.solution import Progress, Solution, improved, join, pad_tours
 from vrp.search.starts import each_customer
+
+# Logits that one replay makes, at most: with what belongs to each they take 1 GB for the
+# attention policy and 6 GB for the pointer network.
+_MOST_LOGITS = 1 << 26
+_ITERATION = 4  # an iteration takes about as long as so many rollouts
 
 
 @dataclass(frozen=True)
 class Eas(Search):
-    """Moves the pointer's keys of each instance by REINFORCE and towards its best tour so far.
+    """EAS-Emb: moves the pointer's keys of each instance by REINFORCE and towards its best tour.
 
     The policy's weights stay as they are; what is learned belongs to one instance under one
-    symmetry and is forgotten with it. Each iteration samples a tour for every customer.
+    symmetry and is forgotten with it. Each iteration samples a tour for every customer. A batch
+    learns part by part where its replay would take too much memory; its tours stay the same.
 
     Args:
         iterations: at least 1 (paper: 200).
@@ -36,7 +42,7 @@ class Eas(Search):
     Raises:
         ValueError: for a value out of range.
 
-    Source: Hottung et al. (2022), section 4.1 (EAS-Emb) and appendix A.
+    Source: Hottung et al. (2022), section 3.1 (embedding updates) and appendix A.
     """
 
     iterations: int = 200
@@ -54,44 +60,104 @@ class Eas(Search):
             raise ValueError(f"imitation is {self.imitation}; it must not be negative")
         check_symmetries(self.symmetries)
 
-    def __str__(self) -> str:
-        return f"eas(iterations={self.iterations}, symmetries={self.symmetries})"
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """The starts, then the iterations."""
+        rounds = 1 + _ITERATION * self.iterations
+        return self.symmetries * (ENCODING + (1 + num_customers) * rounds)
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
-        """Greedy's tours first, then a piece of work for every iteration."""
-        moved = [symmetric(instances, number) for number in range(self.symmetries)]
-        copies = Instances.join(moved)  # (S N), all instances of one symmetry in a row
-        encoding = policy.encode(copies).detach()
-        greedy = pad_tours(list(greedy_tours(policy, copies, encoding, None)))
-        best = improved(None, instances, self._of_instances(greedy))
-        yield best
-        forced = int(policy.starts_anywhere)
-        first = each_customer(copies) if forced else None
-        added = policy.addable(encoding).requires_grad_()
-        optimizer = torch.optim.Adam([added], self.learning_rate)
-        shape = (max_steps(copies), len(copies), copies.num_customers)
-        for _ in range(self.iterations):
-            with torch.enable_grad():
-                changed = policy.with_added(encoding, added)
-            uniforms = torch.rand(shape, generator=generator).to(copies.device)
-            choose = sampled_choice(uniforms)
-            tours = rollout(policy, copies, changed.detach(), shape[2], choose, first)
-            best = improved(best, instances, self._of_instances(tours))
-            yield best
-            incumbent = best.actions.to(copies.device).repeat(self.symmetries, 1)[:, None]
-            cost = tour_length(copies, tours).float()
-            with torch.enable_grad():
-                replay = policy.log_probs(changed, copies, pad_tours([tours, incumbent]), forced)
-                log_prob = replay.log_prob.sum(-1)
-                advantage = cost - cost.mean(1, keepdim=True)
-                loss = (advantage * log_prob[:, :-1]).mean(1) - self.imitation * log_prob[:, -1]
-                (added.grad,) = torch.autograd.grad(loss.sum(), added)
-            optimizer.step()
+    ) -> Iterator[Progress]:
+        """Plain greedy's tours, then a piece of work for every 64 starts and every iteration.
 
-    def _of_instances(self, tours: Tensor) -> Tensor:
-        """Tours (S N, K, T) of the copies as tours (N, S K, T) of the instances."""
+        Each of these again for every part of the batch.
+        """
+        (first,) = Greedy().solutions(policy, instances, generator)
+        best = first.solution
+        parts = self._parts(policy, instances)
+        pieces = count_pieces(instances, None)
+        total = 1 + len(parts) * (pieces + self.iterations)
+        done = 1
+        yield Progress(best, done / total)
+        for part in parts:
+            for tours in greedy_tours(policy, part.copies, part.encoding, None):
+                best = part.improve(best, tours)
+                done += 1
+                yield Progress(best, done / total)
+        steps, n, k = max_steps(instances), len(instances), instances.num_customers
+        for _ in range(self.iterations):
+            uniforms = torch.rand((steps, self.symmetries, n, k), generator=generator)
+            for part in parts:
+                mine = uniforms[:, :, part.rows].flatten(1, 2).to(instances.device)
+                best = self._iterate(policy, part, mine, best)
+                done += 1
+                yield Progress(best, done / total)
+
+    def _parts(self, policy: Policy, instances: Instances) -> list[_Part]:
+        """The batch in parts of which a replay keeps to `_MOST_LOGITS`."""
+        tours = self.symmetries * (instances.num_customers + 1)
+        size = max(1, _MOST_LOGITS // (tours * max_steps(instances) * instances.num_nodes))
+        return [
+            _Part.make(policy, instances, slice(start, start + size), self)
+            for start in range(0, len(instances), size)
+        ]
+
+    def _iterate(self, policy: Policy, part: _Part, uniforms: Tensor, best: Solution) -> Solution:
+        """Sample, then learn from the samples and from the best tours so far: the best so far."""
+        copies, forced = part.copies, int(policy.starts_anywhere)
+        first = each_customer(copies) if forced else None
+        with torch.enable_grad():
+            changed = policy.with_added(part.encoding, part.added)
+        choose = sampled_choice(uniforms)
+        tours = rollout(policy, copies, changed.detach(), uniforms.shape[2], choose, first)
+        best = part.improve(best, tours)
+        incumbent = best[part.rows].actions.to(copies.device)
+        incumbent = incumbent.repeat(self.symmetries, 1)[:, None]
+        cost = tour_length(copies, tours).float()
+        with torch.enable_grad():
+            replay = policy.log_probs(changed, copies, pad_tours([tours, incumbent]), forced)
+            log_prob = replay.log_prob.sum(-1)
+            advantage = cost - cost.mean(1, keepdim=True)
+            loss = (advantage * log_prob[:, :-1]).mean(1) - self.imitation * log_prob[:, -1]
+            (part.added.grad,) = torch.autograd.grad(loss.sum(), part.added)
+        part.optimizer.step()
+        return best
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some instances of a batch, and what is learned for them.
+
+    Attributes:
+        rows: which of the batch.
+        instances: these, n of them.
+        copies: them under S symmetries, all of one symmetry in a row: S n.
+        encoding: of the copies, detached.
+        added: (S n, V, M), moves the pointer's keys.
+        optimizer: of `added`.
+    """
+
+    rows: slice
+    instances: Instances
+    copies: Instances
+    encoding: Encoding
+    added: Tensor
+    optimizer: torch.optim.Adam
+
+    @classmethod
+    def make(cls, policy: Policy, instances: Instances, rows: slice, search: Eas) -> _Part:
+        """Nothing learned yet."""
+        mine = instances[rows]
+        copies = Instances.join([symmetric(mine, number) for number in range(search.symmetries)])
+        encoding = policy.encode(copies).detach()
+        added = policy.addable(encoding).requires_grad_()
+        optimizer = torch.optim.Adam([added], search.learning_rate)
+        return cls(rows, mine, copies, encoding, added, optimizer)
+
+    def improve(self, best: Solution, tours: Tensor) -> Solution:
+        """The batch's best tours so far, after tours (S n, K, T) of the copies."""
         _, k, t = tours.shape
-        by_symmetry = tours.view(self.symmetries, -1, k, t)
-        return by_symmetry.transpose(0, 1).flatten(1, 2)
+        by_instance = tours.view(-1, len(self.instances), k, t).transpose(0, 1).flatten(1, 2)
+        mine = improved(best[self.rows], self.instances, by_instance)
+        before, after = slice(0, self.rows.start), slice(self.rows.stop, None)
+        return join([best[before], mine, best[after]])

@@ -11,9 +11,9 @@ from torch.nn.functional import pad
 
 from vrp.policy.base import Encoding, Policy
 from vrp.problem.instances import Instances
-from vrp.search.base import Search
+from vrp.search.base import ENCODING, Search
 from vrp.search.rollout import greedy_choice, rollout
-from vrp.search.solution import Solution, improved, shortest
+from vrp.search.solution import Progress, improved, shortest
 from vrp.search.starts import each_customer
 
 _STARTS_AT_ONCE = 64
@@ -23,15 +23,17 @@ _STARTS_AT_ONCE = 64
 class Greedy(Search):
     """The likeliest node at every step."""
 
-    def __str__(self) -> str:
-        return "greedy"
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """One tour."""
+        return ENCODING + 1
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
+    ) -> Iterator[Progress]:
         """One piece of work; `generator` is not used."""
         encoding = policy.encode(instances).detach()
-        yield shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
+        found = shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
+        yield Progress(found, 1.0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Multistart(Search):
     Raises:
         ValueError: if starts is out of range.
 
-    Source: Kwon et al. (2020), section 4.2.
+    Source: Kwon et al. (2020), section 4.3.
     """
 
     starts: int | None = None
@@ -54,18 +56,19 @@ class Multistart(Search):
         if self.starts is not None and self.starts < 1:
             raise ValueError(f"starts is {self.starts}; it must be at least 1")
 
-    def __str__(self) -> str:
-        return "multistart" if self.starts is None else f"multistart(starts={self.starts})"
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """A tour for each start, and plain greedy's."""
+        return ENCODING + 1 + min(num_customers, self.starts or num_customers)
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
+    ) -> Iterator[Progress]:
         """A piece of work for every 64 starts; `generator` is not used."""
         encoding = policy.encode(instances).detach()
-        best = None
-        for tours in greedy_tours(policy, instances, encoding, self.starts):
+        best, pieces = None, count_pieces(instances, self.starts)
+        for done, tours in enumerate(greedy_tours(policy, instances, encoding, self.starts), 1):
             best = improved(best, instances, tours)
-            yield best
+            yield Progress(best, done / pieces)
 
 
 def greedy_tours(
@@ -75,3 +78,9 @@ def greedy_tours(
     firsts = pad(each_customer(instances)[:, :starts], (1, 0), value=-1)
     for first in firsts.split(_STARTS_AT_ONCE, 1):
         yield rollout(policy, instances, encoding, first.shape[1], greedy_choice, first)
+
+
+def count_pieces(instances: Instances, starts: int | None) -> int:
+    """How many pieces `greedy_tours` comes in."""
+    tours = 1 + min(instances.num_customers, instances.num_customers if starts is None else starts)
+    return -(-tours // _STARTS_AT_ONCE)

@@ -10,9 +10,9 @@ import torch
 from vrp.policy.base import Policy
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
-from vrp.search.base import Search
+from vrp.search.base import ENCODING, Search
 from vrp.search.rollout import rollout, sampled_choice
-from vrp.search.solution import Solution, improved
+from vrp.search.solution import Progress, improved
 
 _SAMPLES_AT_ONCE = 16
 
@@ -42,12 +42,13 @@ class Sampling(Search):
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0")
 
-    def __str__(self) -> str:
-        return f"sampling(samples={self.samples}, temperature={self.temperature:g})"
+    def effort(self, num_customers: int, starts_anywhere: bool) -> float:
+        """A tour for each sample."""
+        return ENCODING + self.samples
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
-    ) -> Iterator[Solution]:
+    ) -> Iterator[Progress]:
         """A piece of work for every 16 samples, with uniform numbers from `generator`."""
         encoding = policy.encode(instances).detach()
         n, most = len(instances), max_steps(instances)
@@ -58,4 +59,4 @@ class Sampling(Search):
             choose = sampled_choice(uniforms.to(instances.device), self.temperature)
             tours = rollout(policy, instances, encoding, count, choose)
             best = improved(best, instances, tours)
-            yield best
+            yield Progress(best, (first + count) / self.samples)

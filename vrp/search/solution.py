@@ -24,6 +24,23 @@ class Solution:
     actions: Tensor
     cost: Tensor
 
+    def __getitem__(self, part: slice) -> Solution:
+        """The tours of some of the instances."""
+        return Solution(self.actions[part], self.cost[part])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        solution: the best tours so far.
+        share: of the search's work, above 0; 1 when nothing is left to do.
+    """
+
+    solution: Solution
+    share: float
+
 
 def shortest(instances: Instances, actions: Tensor) -> Solution:
     """The shortest of K tours of each instance, its legality checked by the judge.

@@ -18,3 +18,8 @@ def each_customer(instances: Instances) -> Tensor:
     customers = torch.arange(1, instances.num_customers + 1, device=instances.device)
     first = torch.where(needy.any(1), customers[needy.int().argmax(1)], 0)
     return torch.where(needy, customers, first[:, None])
+
+
+def repeated_starts(instances: Instances) -> Tensor:
+    """(N, C) bool, true where `each_customer` repeats a start that another place gives, too."""
+    return instances.demand == 0
