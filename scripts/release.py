@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
+import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/release.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,34 +28,71 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--note", default="", help="what else a user should know")
     options = parser.parse_args(arguments)
     try:
-        release(options)
+        folder = release(options)
     except (OSError, ValueError, KeyError) as error:
-        print(f"not released: {error}", file=sys.stderr)
+        text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        print(f"not released: {text}", file=sys.stderr)
         return 1
+    print(f"released {folder.relative_to(ROOT)}")
     return 0
 
 
-def release(options: argparse.Namespace) -> None:
-    """Write the folder.
+def release(options: argparse.Namespace) -> Path:
+    """Write the folder, whole or not at all.
 
     Raises:
-        OSError, ValueError: if the run or a result cannot be read.
+        OSError, ValueError, KeyError: if the run or a result cannot be read or does not belong
+            here.
     """
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
+    from vrp.training.tour_figure import can_draw
 
-    trained = load_checkpoint(options.run / "best.pt")
-    folder = ROOT / "checkpoints" / options.name
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = ("config", "progress", "policy", "versions")
-    save_checkpoint(folder / "model.pt", {key: trained[key] for key in kept})
-    shutil.copyfile(options.run / "metrics.csv", folder / "metrics.csv")
-    results = [json.loads((path / "summary.json").read_text()) for path in options.results]
+    if not re.fullmatch(r"\w[\w.-]*", options.name):
+        raise ValueError(f"name is {options.name!r}; letters, digits, '.', '_' and '-' are allowed")
+    if not can_draw():
+        raise ValueError("the learning curve needs matplotlib: pip install -e '.[plots]'")
+    best = options.run / "best.pt"
+    trained = load_checkpoint(best)
     summary = json.loads((options.run / "summary.json").read_text())
-    draw_curve(options.run / "metrics.csv", folder / "curve.png")
-    if options.results:
-        shutil.copyfile(options.results[0] / "tours.png", folder / "tours.png")
-    (folder / "README.md").write_text(card(options, trained, summary, results))
-    print(f"released {folder.relative_to(ROOT)}")
+    results = [read_result(path, best) for path in options.results]
+    written = card(options, trained, summary, results)
+    kept = {key: trained[key] for key in ("config", "progress", "policy", "versions")}
+    folder = ROOT / "checkpoints" / options.name
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".release-", dir=folder.parent) as place:
+        fresh = Path(place, "new")
+        fresh.mkdir()
+        save_checkpoint(fresh / "model.pt", kept)
+        shutil.copyfile(options.run / "metrics.csv", fresh / "metrics.csv")
+        draw_curve(options.run / "metrics.csv", fresh / "curve.png")
+        if options.results:
+            shutil.copyfile(options.results[0] / "tours.png", fresh / "tours.png")
+        (fresh / "README.md").write_text(written)
+        if folder.exists():
+            folder.rename(Path(place, "old"))
+        fresh.rename(folder)
+    return folder
+
+
+def read_result(folder: Path, best: Path) -> dict:
+    """The summary of a complete evaluation of just this checkpoint.
+
+    Raises:
+        OSError, ValueError, KeyError: if it cannot be read, was cut short, or is of another one.
+    """
+    file = folder / "summary.json"
+    result = json.loads(file.read_text())
+    measured, ours = result["checkpoint_sha256"], hashlib.sha256(best.read_bytes()).hexdigest()
+    if measured != ours:
+        raise ValueError(
+            f"{file}: measured a checkpoint with the SHA-256 {measured[:12]}..., and {best} has "
+            f"{ours[:12]}..."
+        )
+    ended = result.get("ended", "in a version that does not say how")
+    limited = result.get("decode_options", {}).get("time_limit") is not None
+    if ended != "complete" and not (ended == "time limit" and limited):
+        raise ValueError(f"{file}: the evaluation ended: {ended}; only a complete one is released")
+    return result
 
 
 def draw_curve(metrics: Path, path: Path) -> None:
@@ -112,12 +154,16 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         gap = result["mean_gap_percent"]
         shown = "-" if gap is None else f"{gap:.2f} % (on {result['gap_instances']:,})"
         lines.append(
-            f"| {result['data']} | first {result['instances']:,} | {result['decode']} | "
+            f"| {result['data']} | first {result['instances']:,} | "
+            f"`{' '.join(result['decode_overrides'])}` | "
             f"{result['mean_cost']:.4f} | {result['standard_error']:.4f} | {shown} |"
         )
     if results:
-        lines += ["", "Each row: `python scripts/evaluate.py checkpoint="
-                  f"{options.name} data=SET limit=INSTANCES decode=DECODING`."]  # fmt: skip
+        lines += [
+            "",
+            f"Each row: `python scripts/evaluate.py checkpoint={options.name} data=SET "
+            "limit=INSTANCES` and what stands under decoding.",
+        ]
     return "\n".join(lines) + "\n"
 
 
