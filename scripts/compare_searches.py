@@ -1,14 +1,17 @@
 """Gap against seconds of every search: `python scripts/compare_searches.py CHECKPOINT SET`.
 
 Writes searches.csv and searches.svg: for each search the gap to the near-optimal reference after
-so many seconds per instance, all instances solved side by side on this machine.
+so many seconds per instance, all instances solved side by side on this machine. Both are written
+after each search, so Ctrl-C keeps those that are done.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +23,41 @@ from scripts.cores import Reading, choose_waiting  # noqa: E402
 
 if TYPE_CHECKING:
     from vrp.evaluation.anytime import Curve
+    from vrp.search.base import Search
+
+MOST = 1000  # instances, unless told otherwise
+WARMING = 8  # instances that are solved beforehand, not counted
+COLOURS = {
+    "greedy": "#000000",
+    "multi-start": "#E69F00",
+    "symmetries": "#D55E00",
+    "sampling": "#56B4E9",
+    "beam 10": "#999999",
+    "beam 50": "#666666",
+    "SGBS (4, 4)": "#009E73",
+    "SGBS (4, 4), symmetries": "#006D50",
+    "EAS": "#CC79A7",
+    "EAS, symmetries": "#0072B2",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, write, print; 2 and one line if the input is bad."""
+    """Measure, write, print; 2 and one line if the input is bad, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="file, run folder or released name")
     parser.add_argument("data", help="standard set with reference costs: kool20, ...")
-    parser.add_argument("--limit", type=int, default=1000, help="instances (default: 1000)")
-    parser.add_argument("--batch-size", type=int, default=250, help="solved at once (default: 250)")
     parser.add_argument(
-        "--seconds", type=float, default=0.3, help="per instance and search (default: 0.3)"
+        "--limit",
+        type=at_least_one,
+        help=f"instances (default: those with a reference, at most {MOST})",
     )
-    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument(
+        "--batch-size", type=at_least_one, default=250, help="solved at once (default: 250)"
+    )
+    parser.add_argument(
+        "--seconds", type=above_zero, default=0.3, help="per instance and search (default: 0.3)"
+    )
+    parser.add_argument("--threads", type=at_least_one, help="of the CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("outputs", "searches"))
     options = parser.parse_args(arguments)
@@ -42,11 +67,34 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"not compared: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the searches that ended are written", file=sys.stderr)
+        return 130
     return 0
 
 
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on."""
+    return _checked(text, int, lambda value: value >= 1, "a whole number from 1 on")
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    return _checked(text, float, lambda value: 0 < value < math.inf, "a number above 0")
+
+
+def _checked(text: str, kind: type, is_allowed: Callable, allowed: str) -> int | float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible; it must be {allowed}")
+    return value
+
+
 def compare(options: argparse.Namespace) -> None:
-    """Measure each search, and write both files.
+    """Measure each search, and write both files after each.
 
     Raises:
         OSError, ValueError: if the input cannot be used.
@@ -54,70 +102,102 @@ def compare(options: argparse.Namespace) -> None:
     from vrp.evaluation.anytime import anytime_curve
     from vrp.evaluation.fixed import fixed_instances
     from vrp.evaluation.trained import find_checkpoint, load_trained
-    from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
     from vrp.training.device import choose_device
     from vrp.training.memory import keep_freed_memory
+    from vrp.training.tour_figure import can_draw
 
+    if not can_draw():
+        raise ValueError("the figure needs matplotlib: pip install -e '.[plots]'")
     keep_freed_memory()
     device = choose_device("auto", options.threads)
     trained = load_trained(*find_checkpoint(options.checkpoint))
-    fixed = fixed_instances(options.data, options.limit, None, False)
+    fixed = fixed_instances(options.data, None, None, False)
     known = fixed.reference()
-    if known is None or len(known.cost) < len(fixed.instances):
-        raise ValueError(f"{options.data} has no reference costs of {options.limit} instances")
-    optimum = float(known.cost[: len(fixed.instances)].mean())
-    searches = {
-        "greedy": Greedy(),
-        "multi-start": Multistart(),
-        "symmetries": Augment(),
-        "sampling": Sampling(10**6),
-        "beam 10": Beam(10),
-        "beam 50": Beam(50),
-        "SGBS (4, 4)": Sgbs(),
-        "SGBS (4, 4), symmetries": Sgbs(symmetries=8),
-        "EAS": Eas(10**6, symmetries=1),
-        "EAS, symmetries": Eas(10**6),
-    }
-    policy, instances = trained.policy.to(device), fixed.instances.to(device)
-    curves = {}
-    for name, search in searches.items():
-        curve = anytime_curve(
-            search, policy, instances, options.batch_size, options.seed, options.seconds
+    if known is None:
+        raise ValueError(f"{options.data} has no reference costs")
+    limit = min(len(known.cost), len(fixed.instances), MOST)
+    limit = limit if options.limit is None else options.limit
+    if limit > min(len(known.cost), len(fixed.instances)):
+        raise ValueError(
+            f"--limit is {limit}; {options.data} has reference costs of {len(known.cost)}"
         )
+    options.output.mkdir(parents=True, exist_ok=True)
+    optimum = float(known.cost[:limit].mean())
+    policy, instances = trained.policy.to(device), fixed.instances[:limit].to(device)
+    batch = min(options.batch_size, limit)
+    what = f"{trained.name} on the first {limit:,} of {options.data}, {batch} at once"
+    print(what)
+    curves: dict[str, Curve] = {}
+    for name, search in all_searches().items():
+        # The first calls of all take longer: threads, caches, memory.
+        anytime_curve(search, policy, instances[:WARMING], WARMING, options.seed, 1e-9)
+        curve = anytime_curve(search, policy, instances, batch, options.seed, options.seconds)
         curves[name] = curve
         print(
             f"{name:<26}{100 * (curve.cost[-1] / optimum - 1):6.2f} %  "
             f"{curve.cost[-1]:.4f}  {1000 * curve.seconds[-1]:8.2f} ms per instance",
             flush=True,
         )
-    options.output.mkdir(parents=True, exist_ok=True)
-    with open(options.output / "searches.csv", "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["search", "seconds_per_instance", "mean_cost", "gap_percent"])
-        for name, curve in curves.items():
-            for seconds, cost in zip(curve.seconds, curve.cost, strict=True):
-                gap = 100 * (cost / optimum - 1)
-                rows.writerow([name, f"{seconds:.3e}", f"{cost:.5f}", f"{gap:.4f}"])
-    draw(curves, optimum, options.output / "searches.svg")
+        described = [trained.name, options.data, limit, batch]
+        write(curves, optimum, described, options.output / "searches.csv")
+        draw(curves, optimum, what, options.output / "searches.svg")
     print(f"written: {options.output}: searches.csv, searches.svg")
 
 
-def draw(curves: dict[str, Curve], optimum: float, path: Path) -> None:
+def all_searches() -> dict[str, Search]:
+    """What is compared, by the name in the figure; those without an end are ended by time."""
+    from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
+
+    return {
+        "greedy": Greedy(),
+        "multi-start": Multistart(),
+        "symmetries": Augment(),
+        "sampling": Sampling(10**6),
+        "beam 10": Beam(10),
+        "beam 50": Beam(50),
+        "SGBS (4, 4)": Sgbs(symmetries=1),
+        "SGBS (4, 4), symmetries": Sgbs(),
+        "EAS": Eas(10**6, symmetries=1),
+        "EAS, symmetries": Eas(10**6),
+    }
+
+
+def write(curves: dict[str, Curve], optimum: float, described: list, path: Path) -> None:
+    """A row for each time at which a search found something.
+
+    Args:
+        curves: by the search's name.
+        optimum: mean reference cost.
+        described: checkpoint, set, instances and batch size.
+        path: of the file.
+    """
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(
+            ["checkpoint", "data", "instances", "batch_size",
+             "search", "seconds_per_instance", "mean_cost", "gap_percent"]
+        )  # fmt: skip
+        for name, curve in curves.items():
+            for seconds, cost in zip(curve.seconds, curve.cost, strict=True):
+                gap = 100 * (cost / optimum - 1)
+                rows.writerow([*described, name, f"{seconds:.3e}", f"{cost:.5f}", f"{gap:.4f}"])
+
+
+def draw(curves: dict[str, Curve], optimum: float, title: str, path: Path) -> None:
     """Gap over seconds per instance, both logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(8.4, 5), layout="constrained")
     panel = figure.subplots()
-    colours = ("#000000", "#E69F00", "#D55E00", "#56B4E9", "#999999", "#666666",
-               "#009E73", "#006D50", "#CC79A7", "#0072B2")  # fmt: skip
-    for (name, curve), colour in zip(curves.items(), colours, strict=True):
+    for name, curve in curves.items():
+        colour = COLOURS[name]
         gap = 100 * (curve.cost / optimum - 1)
         panel.step(curve.seconds, gap, where="post", color=colour, label=name)
         panel.plot(curve.seconds[-1], gap[-1], "o", color=colour, markersize=4)
     panel.set(
         xscale="log", yscale="log", xlabel="seconds per instance",
-        ylabel="gap to the near-optimal reference (%)",
+        ylabel="gap to the near-optimal reference (%)", title=title,
     )  # fmt: skip
     panel.yaxis.set_major_formatter("{x:g}")
     panel.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))

@@ -1,0 +1,146 @@
+"""`scripts/compare_searches.py`: what it measures, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from scripts import compare_searches  # noqa: E402
+from vrp.problem import UniformGenerator  # noqa: E402
+from vrp.problem.datasets import reference  # noqa: E402
+from vrp.problem.files import save_npz  # noqa: E402
+from vrp.search import Beam, Greedy, Sampling  # noqa: E402
+from vrp.training.build import build_policy  # noqa: E402
+from vrp.training.checkpoint import save_checkpoint  # noqa: E402
+
+pytest.importorskip("matplotlib")
+CONFIG = {
+    "problem": {"_target_": "vrp.problem.UniformGenerator", "num_customers": 10, "capacity": 20},
+    "encoder": {"_target_": "vrp.policy.encoders.Conv1dEncoder", "embedding_dim": 8},
+    "policy": {"_target_": "vrp.policy.PointerPolicy", "embedding_dim": 8},
+}
+FEW = {"greedy": Greedy(), "sampling": Sampling(10**6), "beam 10": Beam(2)}
+
+
+@pytest.fixture
+def compared(tmp_path, monkeypatch, capsys):
+    """Type the command, with three searches: exit code, stdout, stderr."""
+    policy = build_policy(CONFIG)
+    policy.initialise(0)
+    (tmp_path / "run").mkdir()
+    save_checkpoint(tmp_path / "run" / "best.pt", {"config": CONFIG, "policy": policy.state_dict()})
+    own = UniformGenerator(10, 20)(3, torch.Generator().manual_seed(0))
+    save_npz(own, tmp_path / "own.npz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_searches, "choose_waiting", lambda _: None)
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: FEW)
+
+    def typed(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = compare_searches.main(["run", *arguments, "--output", "out"])
+        except SystemExit as stopped:
+            code = stopped.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return typed
+
+
+def rows(folder: Path) -> list[dict]:
+    """Of searches.csv."""
+    with open(folder / "out" / "searches.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+SMALL = ("kool10", "--limit", "12", "--batch-size", "5", "--seconds", "0.005", "--threads", "1")
+
+
+def test_every_search_is_written(compared, tmp_path):
+    """With what it was measured on, its gap agreeing with its cost."""
+    code, out, err = compared(*SMALL)
+    assert (code, err) == (0, "")
+    assert out.startswith("run on the first 12 of kool10, 5 at once\n")
+    found = rows(tmp_path)
+    assert list(dict.fromkeys(row["search"] for row in found)) == list(FEW)
+    optimum = reference("kool10").cost[:12].mean()
+    for row in found:
+        described = [row[key] for key in ("checkpoint", "data", "instances", "batch_size")]
+        assert described == ["run", "kool10", "12", "5"]
+        gap = 100 * (float(row["mean_cost"]) / optimum - 1)
+        assert float(row["gap_percent"]) == pytest.approx(gap, abs=0.001)
+    times = [float(row["seconds_per_instance"]) for row in found if row["search"] == "sampling"]
+    assert len(times) > 1
+    assert times == sorted(times)
+    svg = (tmp_path / "out" / "searches.svg").read_text()
+    assert svg.count("<svg") == 1
+
+
+def test_ctrl_c_keeps_what_is_done(compared, tmp_path, monkeypatch):
+    """The searches before it, and exit code 130."""
+
+    class Interrupted(Sampling):
+        def solutions(self, policy, instances, generator):
+            raise KeyboardInterrupt
+            yield
+
+    monkeypatch.setattr(
+        compare_searches, "all_searches", lambda: FEW | {"sampling": Interrupted(1)}
+    )
+    code, _, err = compared(*SMALL)
+    assert code == 130
+    assert err == "interrupted; the searches that ended are written\n"
+    assert {row["search"] for row in rows(tmp_path)} == {"greedy"}
+    assert (tmp_path / "out" / "searches.svg").exists()
+
+
+def test_instances_with_a_reference_are_taken(compared, tmp_path, monkeypatch):
+    """Sets of 50 and 100 customers have fewer than a thousand."""
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: {"greedy": Greedy()})
+    code, out, _ = compared("kool50")
+    count = len(reference("kool50").cost)
+    assert code == 0
+    assert f"the first {count} of kool50, {min(250, count)} at once" in out
+    assert {row["instances"] for row in rows(tmp_path)} == {str(count)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("kool10", "--limit", "0"), "--limit: '0' is not possible; it must be a whole number"),
+        (("kool10", "--batch-size", "0"), "--batch-size: '0' is not possible"),
+        (("kool10", "--batch-size", "x"), "--batch-size: 'x' is not possible"),
+        (("kool10", "--seconds", "-1"), "--seconds: '-1' is not possible; it must be a number"),
+        (("kool10", "--seconds", "nan"), "--seconds: 'nan' is not possible"),
+        (("kool10", "--limit", "1001"), "--limit is 1001; kool10 has reference costs of 1000"),
+        (("own.npz",), "own.npz has no reference costs"),
+        (("nothing",), "data: nothing is no file and no standard set"),
+    ],
+)
+def test_unusable_arguments(compared, tmp_path, arguments, said):
+    """Exit code 2, a line with the value and what is allowed, and nothing written."""
+    code, out, err = compared(*arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_matplotlib_is_looked_for_first(compared, monkeypatch):
+    """Not after the measurement."""
+    monkeypatch.setattr("vrp.training.tour_figure.can_draw", lambda: False)
+    code, _, err = compared(*SMALL)
+    assert code == 2
+    assert "the figure needs matplotlib" in err
+
+
+def test_every_search_has_a_colour():
+    """In the figure."""
+    searches = compare_searches.all_searches()
+    assert searches.keys() == compare_searches.COLOURS.keys()
+    assert len(set(compare_searches.COLOURS.values())) == len(searches)
