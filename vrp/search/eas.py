@@ -19,7 +19,7 @@ from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.solution import Progress, Solution, improved, join, pad_tours
 from vrp.search.starts import each_customer
 
-# Logits that one replay makes, at most: with what belongs to each they take 1 GB for the
+# Logits that one replay makes, at most: with what belongs to each they take 0.6 GB for the
 # attention policy and 6 GB for the pointer network.
 _MOST_LOGITS = 1 << 26
 _ITERATION = 4  # an iteration takes about as long as so many rollouts
