@@ -315,6 +315,16 @@ def test_a_complete_result_is_not_replaced_by_a_part(evaluate_config, tmp_path):
     assert json.loads((tmp_path / "results" / "summary.json").read_text()) == complete
 
 
+def test_a_limited_result_is_not_replaced_by_an_interrupted_one(evaluate_config, tmp_path):
+    """It is what was asked for; the same limit again replaces it."""
+    decode = {"_target_": "vrp.search.Sampling", "samples": 10**8, "time_limit": 0.05}
+    config = evaluate_config(decode=decode)
+    assert results(config)[0]["ended"] == "time limit"
+    assert interrupted(config)[0] == tmp_path / "results-cut-short"
+    results(config)
+    assert json.loads((tmp_path / "results" / "summary.json").read_text())["ended"] == "time limit"
+
+
 def test_a_part_is_replaced_by_the_complete_result(evaluate_config, tmp_path):
     """In the folder where it was meant to be."""
     folder, _ = interrupted(evaluate_config())

@@ -205,7 +205,8 @@ class Evaluation:
     def write(self, solution: Solution, summary: dict) -> tuple[Path, list[str]]:
         """Write the results, summary.json last; each file appears whole or not at all.
 
-        What was cut short never replaces a complete result: it goes into a folder beside it.
+        What was cut short never replaces what was not: it goes into a folder beside it. A time
+        limit cuts less short than an interruption.
 
         Returns:
             The folder, and the names of the files.
@@ -214,7 +215,7 @@ class Evaluation:
             OSError: if one cannot be written.
         """
         folder = self.output
-        if summary["ended"] != COMPLETE and _is_complete(_summary_in(folder)):
+        if _wholeness(summary) < _wholeness(_summary_in(folder)):
             folder = folder.with_name(f"{folder.name}-cut-short")
             folder.mkdir(exist_ok=True)
         (folder / "tours.png").unlink(missing_ok=True)
@@ -309,7 +310,7 @@ def _open_folder(folder: Path, count: int) -> None:
         raise ValueError(f"output: {folder} cannot be written: {error.strerror}") from error
     if held is not None and "decode" not in held:
         raise ValueError(f"output: {folder} holds a summary.json of something else")
-    if _is_complete(held) and held["instances"] > count:
+    if _wholeness(held) and held["instances"] > count:
         raise ValueError(
             f"output: {folder} holds a result of {held['instances']:,} instances, and this would "
             f"be one of {count:,}; name another folder"
@@ -327,9 +328,12 @@ def _summary_in(folder: Path) -> dict | None:
     return held if isinstance(held, dict) else {}
 
 
-def _is_complete(summary: dict | None) -> bool:
+def _wholeness(summary: dict | None) -> int:
+    """2 for a complete result, 1 for one that its time limit ended, 0 for another or none."""
+    if not summary or "instances" not in summary:
+        return 0
     # Summaries of earlier versions do not say how they ended.
-    return bool(summary) and "instances" in summary and summary.get("ended", COMPLETE) == COMPLETE
+    return {COMPLETE: 2, TIME_LIMIT: 1}.get(summary.get("ended", COMPLETE), 0)
 
 
 class _Watch:
