@@ -619,7 +619,7 @@ def test_eas_learns_the_same_in_parts(most, policy, several_trips, monkeypatch):
     search = Eas(3, symmetries=2, learning_rate=0.02)
     whole = search(policy, several_trips, stream())
     monkeypatch.setattr("vrp.search.eas._MOST_LOGITS", most)
-    count = len(search._parts(policy, several_trips))
+    count = len(search._rows(several_trips))
     assert count == {1: 5, 5000: 3}[most]
     parts = pieces(search, policy, several_trips)
     assert len(parts) == 1 + count * 4

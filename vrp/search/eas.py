@@ -74,12 +74,14 @@ class Eas(Search):
         """
         (first,) = Greedy().solutions(policy, instances, generator)
         best = first.solution
-        parts = self._parts(policy, instances)
-        pieces = count_pieces(instances, None)
-        total = 1 + len(parts) * (pieces + self.iterations)
+        rows = self._rows(instances)
+        total = 1 + len(rows) * (count_pieces(instances, None) + self.iterations)
         done = 1
         yield Progress(best, done / total)
-        for part in parts:
+        parts = []
+        for some in rows:
+            part = _Part.make(policy, instances, some, self)
+            parts.append(part)
             for tours in greedy_tours(policy, part.copies, part.encoding, None):
                 best = part.improve(best, tours)
                 done += 1
@@ -93,14 +95,11 @@ class Eas(Search):
                 done += 1
                 yield Progress(best, done / total)
 
-    def _parts(self, policy: Policy, instances: Instances) -> list[_Part]:
+    def _rows(self, instances: Instances) -> list[slice]:
         """The batch in parts of which a replay keeps to `_MOST_LOGITS`."""
         tours = self.symmetries * (instances.num_customers + 1)
         size = max(1, _MOST_LOGITS // (tours * max_steps(instances) * instances.num_nodes))
-        return [
-            _Part.make(policy, instances, slice(start, start + size), self)
-            for start in range(0, len(instances), size)
-        ]
+        return [slice(start, start + size) for start in range(0, len(instances), size)]
 
     def _iterate(self, policy: Policy, part: _Part, uniforms: Tensor, best: Solution) -> Solution:
         """Sample, then learn from the samples and from the best tours so far: the best so far."""
