@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_what_there_is(folder):
     while not (folder / "results").exists():  # it is made just before the work begins
         assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(2)
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
