@@ -11,6 +11,7 @@ With `glimpses=0` the pointer reads h_t in the place of c, as the released code 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
