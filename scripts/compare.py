@@ -68,6 +68,7 @@ def compare(options: argparse.Namespace) -> list[Path]:
     """
     from vrp.study.plan import read_plan, read_remarks
     from vrp.study.report import make_report, write_report
+    from vrp.study.steps import read_steps
 
     if not options.plan.is_file():
         raise ValueError(f"--plan is {options.plan}; there is no such file")
@@ -77,7 +78,8 @@ def compare(options: argparse.Namespace) -> list[Path]:
         raise ValueError("--tests, --limit and --with go with folders, not with files")
     folder = options.output or (options.paths[0].parent if from_files else COMPARED)
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
-    report = make_report(runs, curves, plan, remarks)
+    timed = options.plan.with_name("steps.csv")
+    report = make_report(runs, curves, plan, remarks, read_steps(timed) if timed.exists() else ())
     return [folder / name for name in write_report(folder, report)]
 
 

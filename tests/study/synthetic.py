@@ -8,6 +8,7 @@ import numpy as np
 
 from vrp.study.plan import Plan
 from vrp.study.records import CurvePoint, Run
+from vrp.study.steps import StepTime
 
 BUDGET = 400_000
 COST = {"vrp10": 4.82, "vrp20": 6.60}  # that a run ends with
@@ -61,13 +62,18 @@ def lost(made: Run, status: str, error: str = "") -> Run:
     return untested
 
 
-def timed(encoder: str, seed: int, seconds: float) -> Run:
-    """A run that was made to be timed."""
-    made = run(encoder, seed, 5.0, sweep="timing-vrp10", train_seconds=seconds)
-    return replace(
-        made, checkpoint="", test_set="", decode="", test_instances=None, cost=None, gap=None,
-        reference_instances=None,
-    )  # fmt: skip
+def steps(milliseconds: dict[str, float], turns: int = 60) -> list[StepTime]:
+    """Turns of encoders whose step takes so long, while the machine is now fast and now slow."""
+    random = np.random.default_rng(0)
+    speeds = np.repeat(random.uniform(1, 2, -(-turns // 10)), 10)[:turns]
+    return [
+        StepTime(
+            "vrp10", encoder, turn, 64, 8, float(ms * speeds[turn] * random.normal(1, 0.01)),
+            0.5, 1, "cpu", "2.13.0",
+        )
+        for turn in range(turns)
+        for encoder, ms in milliseconds.items()
+    ]  # fmt: skip
 
 
 def pairs(

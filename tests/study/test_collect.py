@@ -193,15 +193,6 @@ def test_a_damaged_sweep_is_named(tmp_path, content, words):
         collect([tmp_path])
 
 
-def test_runs_to_be_timed_are_not_tested(sweep, tmp_path):
-    """Their sweep's name says so."""
-    shutil.copytree(sweep, tmp_path / "timing-vrp10")
-    runs, _ = collect([tmp_path / "timing-vrp10"], ["kool10"], 10)
-    finished = [run for run in runs if run.status == "finished"]
-    assert len(finished) == 4
-    assert {run.cost for run in runs} == {None}
-
-
 def test_a_test_set_of_another_size_is_refused(sweep):
     """No run is silently left untested."""
     with pytest.raises(ValueError, match="no test set of 10 customers among kool20"):

@@ -36,6 +36,7 @@ from vrp.study.facts import (  # noqa: E402
     weights,
 )
 from vrp.study.facts.record import DEPENDS, FALSE, TRUE, Fact, error_of, verdict  # noqa: E402
+from vrp.study.steps import StepTime  # noqa: E402
 
 TINY = Budget(seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1)
 
@@ -328,7 +329,12 @@ def test_speed_is_judged_by_ratios(seconds, several, faster):
 @pytest.mark.parametrize(("alone", "expected"), [(0.001, FALSE), (0.5, TRUE)])
 def test_the_encoders_share_of_a_step(alone, expected):
     """A tenth of the step is the line."""
-    fact = speed.training_step(TINY, lambda *_: (alone, 1.0), width=8)
+    steps = [
+        StepTime("vrp10", name, turn, 64, 8, 1.0, alone, 1, "cpu", "2")
+        for name in ("conv1d", "linear")
+        for turn in range(3)
+    ]
+    fact = speed.training_step(TINY, lambda _: steps)
     assert fact.verdict == expected
     assert f"{100 * alone:.1f} %" in fact.figure
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import COST, PLAN, curves, lost, pairs, run, timed, whole_study
+from synthetic import COST, PLAN, curves, lost, pairs, run, steps, whole_study
 
 from vrp.study.analysis import Analysis
 from vrp.study.answer import tally, verdict_text
@@ -403,21 +403,18 @@ def test_embedding_is_judged_after_correction():
         assert said in words(make_report(runs, [], PLAN).sections[0])
 
 
-def test_speeds_are_of_runs_made_to_be_timed():
-    """Counted runs, which share their machine, compare no speeds; other threads are refused."""
+def test_speeds_are_of_steps_in_turn():
+    """A step 2 % longer is told on a machine that is twice as slow at times; equal ones are not."""
     runs = exactly([0.0, 0.1, 0.2])
-    assert "no run of `+sweep=timing`" in words(make_report(runs, [], PLAN).sections[0])
-    for seed in range(3):
-        runs += [timed("conv1d", seed, 20.0 + seed), timed("linear", seed, 18.0 + 0.9 * seed)]
-    analysis = Analysis(runs, [], PLAN)
-    assert analysis.speedup("vrp10", "conv1d", "linear").value == pytest.approx(0.9)
-    assert analysis.study.counted == {run.key for run in runs[:6]}
-    report = make_report(runs, [], PLAN)
-    assert "Conv1d 0.900 (0.900 to 0.900), slower" in words(report.sections[0])
-    assert re.search(r"\| Conv1d \| 3 \| 3\.4 \(", report.markdown)  # ms for 64 of 400,000 in 21 s
-    runs[-1] = replace(runs[-1], threads=2)
-    with pytest.raises(ValueError, match="threads is 1 and 2"):
-        make_report(runs, [], PLAN)
+    assert "no `steps.csv`" in words(make_report(runs, [], PLAN).sections[0])
+    timed = steps({"conv1d": 102.0, "linear": 100.0, "embedding": 100.0}, 300)
+    report = make_report(runs, [], PLAN, steps=timed)
+    said = words(report.sections[0])
+    assert re.search(r"Conv1d 0\.98\d \(0\.9[78]\d to 0\.98\d\), slower", said)
+    equal = r"Embedding (0\.999|1\.00\d) \(0\.99\d to 1\.00\d\), no clear difference"
+    assert re.search(equal, said)
+    assert "Linear 0.3 %" in said
+    assert "| Conv1d | 300 |" in report.markdown
 
 
 def test_published_numbers_stand_beside_ours_and_say_where_they_are_from(whole):

@@ -8,6 +8,7 @@ from pathlib import Path
 from vrp.study.plan import read_plan, read_remarks
 from vrp.study.records import read_curves, read_runs
 from vrp.study.report import make_report, write_report
+from vrp.study.steps import read_steps
 
 STUDY = Path(__file__).resolve().parents[2] / "checkpoints" / "encoder-study"
 
@@ -16,7 +17,8 @@ def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
     """Its text to the last letter, and just these figures."""
     runs = read_runs(STUDY / "runs.csv")
     plan, remarks = (read(STUDY / "plan.json") for read in (read_plan, read_remarks))
-    report = make_report(runs, read_curves(STUDY / "curves.csv", runs), plan, remarks)
+    curves, steps = read_curves(STUDY / "curves.csv", runs), read_steps(STUDY / "steps.csv")
+    report = make_report(runs, curves, plan, remarks, steps)
     write_report(tmp_path, report)
     for name in ("report.md", "report.html"):
         assert _text(tmp_path / name) == _text(STUDY / name)

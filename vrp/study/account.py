@@ -15,7 +15,7 @@ from vrp.study.wording import count, listed, number, span
 def account(analysis: Analysis) -> Section:
     """Runs x instances x minutes by sweep, then everything that is not counted."""
     study = analysis.study
-    runs = [*study.runs.values(), *study.timing_runs.values(), *study.pilot_runs.values()]
+    runs = [*study.runs.values(), *study.pilot_runs.values()]
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.sweep, run.problem), []).append(run)
@@ -51,7 +51,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         runs[0].sweep,
         runs[0].problem.upper(),
         str(len(runs)),
-        "pilot" if runs[0].is_pilot else "timing" if runs[0].is_timing else str(counted),
+        "pilot" if runs[0].is_pilot else str(counted),
         span(seen or [run.budget for run in runs]),
         span(run.batch_size for run in runs),
         span(run.num_rollouts for run in runs),

@@ -13,6 +13,7 @@ from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, holm, mean_interval
+from vrp.study.steps import StepTime
 
 Verdict = Literal["equivalent", "different", "undecided", "no data"]
 _EARLY = 0.1  # share of the budget by which a run that does not learn has ended to learn
@@ -101,6 +102,7 @@ class Analysis:
         curves: all lines of curves.csv.
         plan: of the study.
         remarks: sentences for the account, written after the plan.
+        steps: all lines of steps.csv.
 
     Raises:
         ValueError: if runs that belong to one comparison differ in a setting; names them.
@@ -112,9 +114,11 @@ class Analysis:
         curves: Iterable[CurvePoint],
         plan: Plan,
         remarks: Sequence[str] = (),
+        steps: Sequence[StepTime] = (),
     ) -> None:
         self.plan = plan
         self.remarks = tuple(remarks)
+        self.steps = tuple(steps)
         self.study = Study(runs, plan)
         self.points = list(curves)
         self.primary = self.study.primary()
@@ -229,20 +233,6 @@ class Analysis:
         if self.primary.equivalence.p < self.plan.alpha:
             return "equivalent"
         return "different" if self.primary.p < self.plan.alpha else "undecided"
-
-    def speedup(self, problem: str, name: str, reference: str) -> Interval | None:
-        """Instances per second in training steps, as a ratio by seed, with its interval.
-
-        Of runs that were made to be timed, one after the other; None without pairs of them.
-        """
-        timed = self.study.timed(problem)
-        both = [timed.get(key, {}) for key in (name, reference)]
-        rates = [(rate(both[0][s]), rate(both[1][s])) for s in sorted(set(both[0]) & set(both[1]))]
-        if not rates:
-            return None
-        found = mean_interval([math.log(a / b) for a, b in rates])
-        low, high = (math.exp(x) if x < 700 else math.inf for x in (found.low, found.high))
-        return Interval(math.exp(found.value), low, high, found.count)
 
 
 def rate(run: Run) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.comparisons import Comparison
@@ -11,6 +12,7 @@ from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import Slowdown, late_fall
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed, seeds_needed
+from vrp.study.steps import of_encoder, speedup
 from vrp.study.wording import (
     between,
     change,
@@ -305,24 +307,27 @@ def _on_clustered(analysis: Analysis) -> str:
 
 
 def _fastest(analysis: Analysis) -> str:
-    problem = analysis.plan.problem
-    names = [key for key in analysis.study.timed(problem) if key != "linear"]
-    ratios = {key: analysis.speedup(problem, key, "linear") for key in names}
-    ratios = {key: ratio for key, ratio in ratios.items() if ratio is not None}
-    if not ratios:
+    steps = [step for step in analysis.steps if step.problem == analysis.plan.problem]
+    if not steps:
         return (
-            "Which encoder trains fastest: no data, no run of `+sweep=timing`. The counted runs "
-            "shared their machine, so their rates do not compare the encoders."
+            "Which encoder trains fastest: no data, no `steps.csv`. The counted runs shared their "
+            "machine, so their rates do not compare the encoders."
         )
-    parts = []
-    for key, ratio in ratios.items():
+    parts, shares = [], []
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        mine = of_encoder(steps, encoder)
+        share = median(step.encoder_ms for step in mine) / median(step.step_ms for step in mine)
+        shares.append(f"{name(encoder)} {number(100 * share, 1)} %")
+        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
+        if ratio is None:
+            continue
         verdict = "no clear difference"
         if ratio.low > 1:
             verdict = "faster"
         elif ratio.high < 1:
             verdict = "slower"
-        parts.append(f"{name(key)} {estimate(ratio, 3)}, {verdict}")
+        parts.append(f"{name(encoder)} {estimate(ratio, 3)}, {verdict}")
     return (
-        "Speed of a whole training step, instances per second against Linear's, timed one run at a "
-        f"time: {'; '.join(parts)}."
+        "Speed of a whole training step, instances per second against Linear's: "
+        f"{'; '.join(parts)}. The encoder alone is a small part of the step: {listed(shares)}."
     )

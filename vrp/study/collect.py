@@ -79,7 +79,7 @@ def collect(
     for run in tqdm(planned, desc="runs", unit=" runs", leave=False, disable=None):
         described = _describe(run)
         curves += _curve(run)
-        if described.status != "finished" or described.is_timing:
+        if described.status != "finished":
             runs.append(described)
             continue
         size = described.num_customers

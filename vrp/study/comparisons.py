@@ -19,11 +19,11 @@ from vrp.study.statistics import (
 BANDED = "banded"  # problems whose coordinates are seldom in one part of the square
 
 # In what two runs must agree to be compared; the rest of a row is what a comparison may be about.
-TRAINED = (
+SETTINGS = (
     "problem", "num_customers", "capacity", "split_delivery", "policy", "budget", "instances",
-    "batch_size", "num_rollouts", "learning_rate", "settings", "precision",
+    "batch_size", "num_rollouts", "learning_rate", "settings", "precision", "checkpoint",
+    "test_set", "test_instances", "decode",
 )  # fmt: skip
-SETTINGS = (*TRAINED, "checkpoint", "test_set", "test_instances", "decode")
 
 
 @dataclass(frozen=True, order=True)
@@ -108,11 +108,9 @@ class Study:
     def __init__(self, runs: Iterable[Run], plan: Plan) -> None:
         self.rows = list(runs)
         self.plan = plan
-        of_study = [run for run in self.rows if not run.is_pilot and not run.is_timing]
-        self.runs = {run.key: run for run in of_study}
+        self.runs = {run.key: run for run in self.rows if not run.is_pilot}
         self.pilot_runs = {run.key: run for run in self.rows if run.is_pilot}
-        self.timing_runs = {run.key: run for run in self.rows if run.is_timing}
-        self.tested = [run for run in of_study if is_counted(run)]
+        self.tested = [run for run in self.rows if not run.is_pilot and is_counted(run)]
         self.counted = {run.key for run in self.tested}
 
     @cached_property
@@ -266,18 +264,6 @@ class Study:
                 if (partner.sweep, partner.seed) == (run.sweep, seed):
                     theirs[seed] = partner
         return self._compare(test, variant_name(encoder, variant), "linear", ours, theirs)
-
-    def timed(self, problem: str) -> dict[str, BySeed]:
-        """The runs that were made to be timed, by encoder and seed.
-
-        Raises:
-            ValueError: if two of them differ in a setting, threads or device, or have encoder and
-                seed in common.
-        """
-        rows = [r for r in self.timing_runs.values() if r.problem == problem and not r.variant]
-        rows = [r for r in rows if r.status == "finished" and r.instances and r.train_seconds]
-        check_comparable(rows, (*TRAINED, "threads", "device"))
-        return {name: _by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
 
     def pilots(self) -> list[Comparison]:
         """The pilot's runs of the primary question, by sweep and test.

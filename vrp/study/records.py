@@ -26,8 +26,9 @@ _VALIDATED = ("validation", "val_cost", "val_gap")
 _POSITIVE = (
     "num_customers", "capacity", "budget", "batch_size", "num_rollouts", "learning_rate", "threads",
     "parameters", "test_instances", "reference_instances", "cost", "train_cost", "val_cost",
+    "step_ms", "encoder_ms",
 )  # fmt: skip
-_NOT_NEGATIVE = ("seed", "instances", "seconds", "train_seconds")
+_NOT_NEGATIVE = ("seed", "instances", "seconds", "train_seconds", "turn")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Run:
     """A run and one of its tests: a run that was tested in two ways has two of these.
 
     A missing run was planned and has no trace, so nothing of it is measured. A failed run has no
-    test. Names of sweeps that begin with `pilot` are runs that are never counted, names that begin
-    with `timing` are short runs that only serve to compare speeds.
+    test. Names of sweeps that begin with `pilot` are runs that are never counted.
 
     Attributes:
         sweep: which sweep it belongs to.
@@ -126,7 +126,7 @@ class Run:
                 raise ValueError(
                     f"{column} is {getattr(self, column)!r}; allowed: {', '.join(allowed)}"
                 )
-        _check_numbers(self)
+        check_numbers(self)
         self._check_filled()
 
     def _check_filled(self) -> None:
@@ -160,11 +160,6 @@ class Run:
         """Whether it only served to plan the study."""
         return self.sweep.startswith("pilot")
 
-    @property
-    def is_timing(self) -> bool:
-        """Whether it only served to measure speed."""
-        return self.sweep.startswith("timing")
-
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -196,7 +191,7 @@ class CurvePoint:
         Raises:
             ValueError: names the column, its value and what is allowed.
         """
-        _check_numbers(self)
+        check_numbers(self)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -211,7 +206,7 @@ def read_runs(path: Path) -> list[Run]:
         OSError: if it cannot be read.
         ValueError: names the file, the line, the column, its value and what is allowed.
     """
-    lines, runs = _read(path, Run)
+    lines, runs = read_lines(path, Run)
     if not runs:
         raise ValueError(f"{path}: there is no run below the columns; at least one is needed")
     _check_runs(runs, [f"{path}, line {line}: " for line in lines])
@@ -228,7 +223,7 @@ def write_runs(path: Path, runs: Sequence[Run]) -> None:
     if not runs:
         raise ValueError(f"{path}: there is no run to write; at least one is needed")
     _check_runs(runs, [f"{path}: " for _ in runs])
-    _write(path, Run, runs)
+    write_lines(path, Run, runs)
 
 
 def read_curves(path: Path, runs: Iterable[Run]) -> list[CurvePoint]:
@@ -242,7 +237,7 @@ def read_curves(path: Path, runs: Iterable[Run]) -> list[CurvePoint]:
         OSError: if it cannot be read.
         ValueError: names the file, the line, the column, its value and what is allowed.
     """
-    lines, curves = _read(path, CurvePoint)
+    lines, curves = read_lines(path, CurvePoint)
     _check_curves(curves, runs, [f"{path}, line {line}: " for line in lines])
     return curves
 
@@ -255,10 +250,15 @@ def write_curves(path: Path, curves: Sequence[CurvePoint], runs: Iterable[Run]) 
         ValueError: if a point belongs to no run, or is not after the one before it.
     """
     _check_curves(curves, runs, [f"{path}: " for _ in curves])
-    _write(path, CurvePoint, curves)
+    write_lines(path, CurvePoint, curves)
 
 
-def _check_numbers(record: Run | CurvePoint) -> None:
+def check_numbers(record: object) -> None:
+    """Every number of a record is finite and in its range.
+
+    Raises:
+        ValueError: names the column, its value and what is allowed.
+    """
     for field in fields(record):
         value = getattr(record, field.name)
         if isinstance(value, float) and not math.isfinite(value):
@@ -311,8 +311,13 @@ def _check_curves(curves: Sequence[CurvePoint], runs: Iterable[Run], places: Seq
         last[point.key] = point.instances
 
 
-def _read(path: Path, record: type) -> tuple[list[int], list]:
-    """Line numbers and records."""
+def read_lines(path: Path, record: type) -> tuple[list[int], list]:
+    """Line numbers and records of a csv file.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: names the file, the line, the column, its value and what is allowed.
+    """
     columns = [field.name for field in fields(record)]
     types = get_type_hints(record)
     try:
@@ -379,7 +384,7 @@ def _parse(place: str, column: str, text: str, kind: object) -> object:
         raise ValueError(f"{place}: {column} is {text!r}; it must be {allowed}") from error
 
 
-def _write(path: Path, record: type, records: Sequence[Run] | Sequence[CurvePoint]) -> None:
+def write_lines(path: Path, record: type, records: Sequence) -> None:
     """Whole or not at all."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

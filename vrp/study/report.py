@@ -16,6 +16,7 @@ from vrp.study.embedding import embedding_section
 from vrp.study.plan import Plan
 from vrp.study.records import CurvePoint, Run
 from vrp.study.results import curves_section, results
+from vrp.study.steps import StepTime
 from vrp.study.suspects import suspects_section
 
 TITLE = "Is Conv1d (kernel 1) better than Linear, and what does Embedding cost?"
@@ -61,7 +62,11 @@ class Report:
 
 
 def make_report(
-    runs: Iterable[Run], curves: Iterable[CurvePoint], plan: Plan, remarks: Sequence[str] = ()
+    runs: Iterable[Run],
+    curves: Iterable[CurvePoint],
+    plan: Plan,
+    remarks: Sequence[str] = (),
+    steps: Sequence[StepTime] = (),
 ) -> Report:
     """The same report for the same records, to the last byte.
 
@@ -70,12 +75,13 @@ def make_report(
         curves: all lines of curves.csv.
         plan: of the study.
         remarks: sentences for the account, written after the plan.
+        steps: all lines of steps.csv.
 
     Raises:
         ValueError: if runs that belong to one comparison differ in a setting; names two runs, the
             setting and both values.
     """
-    analysis = Analysis(runs, curves, plan, remarks)
+    analysis = Analysis(runs, curves, plan, remarks, steps)
     sections = [make(analysis) for make in _SECTIONS]
     return Report(
         tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 
 from vrp.evaluation.published import PUBLISHED, Entry
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS
@@ -13,6 +14,7 @@ from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
 from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_fall
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
+from vrp.study.steps import of_encoder, speedup
 from vrp.study.wording import between, count, estimate, name, number, signed, span
 
 _DECODED = {"greedy": "RL greedy", "beam(width=5)": "RL beam 5", "beam(width=10)": "RL beam 10"}
@@ -111,32 +113,38 @@ def _published_table(
 
 
 def _speed(analysis: Analysis, problem: str) -> list[Block]:
-    """The training step of each encoder, from runs that were made to be timed."""
-    timed = analysis.study.timed(problem)
-    if not timed:
+    """The training step of each encoder, the encoders in turn."""
+    steps = [step for step in analysis.steps if step.problem == problem]
+    if not steps:
         return []
     rows = []
-    for encoder, by_seed in timed.items():
-        runs = list(by_seed.values())
-        rates = [rate(run) for run in runs]
-        steps = [1000 * run.batch_size / rate(run) for run in runs]
-        ratio = None if encoder == "linear" else analysis.speedup(problem, encoder, "linear")
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        mine = of_encoder(steps, encoder)
+        whole = median(step.step_ms for step in mine)
+        alone = median(step.encoder_ms for step in mine)
+        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
         rows.append(
             (
                 name(encoder),
-                str(len(runs)),
-                estimate(mean_interval(steps), 1),
-                estimate(mean_interval(rates), 0),
+                str(len(mine)),
+                number(whole, 1),
+                number(alone, 2),
+                f"{number(100 * alone / whole, 1)} %",
                 estimate(ratio, 3),
             )
         )
+    first = steps[0]
     text = (
-        f"**Speed of a training step, {problem.upper()}**, from short runs one after the other, "
-        "the encoders in turn, on a machine that did nothing else; in brackets the 95 % interval "
-        "over runs. The counted runs shared their machine, so their seconds and rates above do not "
-        "compare the encoders."
+        f"**Speed of a training step, {problem.upper()}**: batch {first.batch_size}, "
+        f"{first.num_rollouts} tours, {count(first.threads, 'thread')}, {first.device}, torch "
+        f"{first.torch}; the encoders took turns in one process. Milliseconds are medians, the "
+        "ratio's 95 % interval is over blocks of ten turns. The counted runs shared their machine, "
+        "so their seconds and rates above do not compare the encoders."
     )
-    header = ("encoder", "runs", "ms per step", "instances/s", "instances/s against linear")
+    header = (
+        "encoder", "turns", "ms per step", "encoder alone, ms", "share of the step",
+        "speed against linear",
+    )  # fmt: skip
     return [Text(text), Table(header, tuple(rows))]
 
 

@@ -7,19 +7,17 @@ counts. Verdicts rest on ratios within this run; the microseconds are this machi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vrp.policy import PointerPolicy
-from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, Encoder, LinearEncoder
-from vrp.problem import UniformGenerator
 from vrp.study.facts.equality import apply_conv1d, twin_layers
 from vrp.study.facts.record import Budget, Check, Fact, verdict
-from vrp.training.baselines import SharedBaseline
-from vrp.training.learner import Learner
+from vrp.study.steps import StepTime, of_encoder
+from vrp.study.timing import BATCH, ROLLOUTS, time_steps
 
 _TUTORIAL = (128, 256, 8, 32)  # N, C, in, out
 _GRID = (
@@ -33,7 +31,6 @@ _GRID = (
 _SEVERAL = 3.0  # the tutorial's figures are 9.5 times apart
 _FASTER = 1.1
 _MATTERS = 0.1  # of a training step
-_BATCH = 64
 
 
 def medians(works: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
@@ -134,63 +131,27 @@ def backward_grid(budget: Budget, measure: Callable[..., dict[str, float]] = _bo
     )
 
 
-def step_share(encoder: Encoder, budget: Budget) -> tuple[float, float]:
-    """Seconds of the encoder alone, forward and backward, and of a whole training step.
-
-    The step is that of the study on VRP10: batch 64, 8 tours, shared baseline, and compiled where
-    that is possible.
-    """
-    width = encoder.embedding_dim
-    learner = Learner(PointerPolicy(encoder, width, glimpses=0), SharedBaseline(), 8).train()
-    learner.policy.initialise(0)
-    learner.compile_kernels()
-    optimizer = torch.optim.Adam(learner.parameters(), 1e-3, fused=True)
-    generator = UniformGenerator(num_customers=10, capacity=20)
-    random = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        instances = generator(_BATCH, random)
-        learned = learner(instances, learner.draw(instances, random))
-        optimizer.zero_grad()
-        learned.loss.backward()
-        optimizer.step()
-
-    step()
-    taken = []
-    for _step in range(budget.timed_steps):
-        begun = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - begun)
-    points = generator(_BATCH, random).coordinates()
-    gradient = torch.ones(*points.shape[:2], width)
-    alone = medians({"alone": lambda: encoder(points).backward(gradient)}, budget.seconds)
-    return alone["alone"], sorted(taken)[len(taken) // 2]
-
-
 def training_step(
-    budget: Budget,
-    measure: Callable[[Encoder, Budget], tuple[float, float]] = step_share,
-    width: int = 128,
+    budget: Budget, measure: Callable[[int], Sequence[StepTime]] = time_steps
 ) -> Fact:
     """The share of the encoder in a training step, for all three."""
-    made: dict[str, Encoder] = {
-        "Conv1d": Conv1dEncoder(width),
-        "Linear": LinearEncoder(width),
-        "Embedding": EmbeddingEncoder(width),
-    }
+    steps = measure(budget.timed_steps)
     found = {}
-    for name, encoder in tqdm(made.items(), "training steps", leave=False, disable=None):
-        found[name] = measure(encoder, budget)
-    shares = {name: alone / step for name, (alone, step) in found.items()}
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        mine = of_encoder(steps, encoder)
+        found[encoder] = (
+            median(step.encoder_ms for step in mine),
+            median(step.step_ms for step in mine),
+        )
     return Fact(
         name="speed, training step",
         claim="The choice of the encoder's layer decides how long training takes: the encoder "
         "is a tenth or more of a step.",
-        verdict=verdict(*(share > _MATTERS for share in shares.values())),
-        figure=f"VRP10, batch {_BATCH}, 8 tours: "
+        verdict=verdict(*(alone > _MATTERS * step for alone, step in found.values())),
+        figure=f"VRP10, batch {BATCH}, {ROLLOUTS} tours: "
         + "; ".join(
-            f"{name} {1000 * alone:.1f} ms of {1000 * step:.0f} ms, {100 * shares[name]:.1f} %"
-            for name, (alone, step) in found.items()
+            f"{encoder} {alone:.1f} ms of {step:.0f} ms, {100 * alone / step:.1f} %"
+            for encoder, (alone, step) in found.items()
         ),
         why="It is computed once per instance, two numbers to 128; the decoder works at each of "
         "some 15 steps, for 8 tours.",

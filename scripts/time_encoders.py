@@ -1,0 +1,66 @@
+"""What the encoder's layer changes in a training step: `python scripts/time_encoders.py`.
+
+The encoders take turns, on a machine that should do nothing else. With `--output`, every turn goes
+to a file; as `steps.csv` beside the study's plan it is part of the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+from scripts.cores import Reading, choose_waiting  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Time, print, and write; 2 and one line if the file cannot be written."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=300, help="of each encoder, at least 20")
+    parser.add_argument("--threads", type=int, help="of the CPU; all unless given")
+    parser.add_argument("--output", type=Path, help="a file for every turn")
+    options = parser.parse_args(arguments)
+    if options.turns < 20:
+        parser.error(f"--turns is {options.turns}; it must be at least 20")
+    choose_waiting(Reading.now())
+    from statistics import median
+
+    from vrp.study.steps import of_encoder, speedup, write_steps
+    from vrp.study.timing import BATCH, ROLLOUTS, time_steps
+    from vrp.training.device import choose_device
+    from vrp.training.memory import keep_freed_memory
+
+    try:
+        choose_device("cpu", options.threads)
+        if options.output:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.touch()
+    except (OSError, ValueError) as error:
+        print(f"not timed: {error}", file=sys.stderr)
+        return 2
+    keep_freed_memory()
+    steps = time_steps(options.turns)
+    print(f"VRP10, batch {BATCH}, {ROLLOUTS} tours, {steps[0].threads} threads; medians")
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        mine = of_encoder(steps, encoder)
+        whole = median(step.step_ms for step in mine)
+        alone = median(step.encoder_ms for step in mine)
+        line = f"{encoder:10} step {whole:6.1f} ms, encoder alone {alone:5.2f} ms"
+        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
+        if ratio is not None:
+            line += f", speed {ratio.value:.3f} of linear's ({ratio.low:.3f} to {ratio.high:.3f})"
+        print(line)
+    if options.output:
+        write_steps(options.output, steps)
+        print(f"turns: {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""How long steps take, from measured turns to a file and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from synthetic import steps
+
+from scripts.time_encoders import main
+from vrp.study.steps import read_steps, speedup, write_steps
+
+
+def test_a_file_gives_back_what_was_written(tmp_path):
+    """To the last bit."""
+    timed = steps({"conv1d": 102.0, "linear": 100.0})
+    write_steps(tmp_path / "steps.csv", timed)
+    assert read_steps(tmp_path / "steps.csv") == timed
+
+
+def test_a_ratio_needs_two_blocks():
+    """Twenty turns are the least."""
+    assert speedup(steps({"conv1d": 1.0, "linear": 1.0}, 19), "conv1d", "linear") is None
+    assert speedup(steps({"conv1d": 1.0, "linear": 1.0}, 20), "conv1d", "linear").count == 2
+    assert speedup(steps({"linear": 1.0}), "conv1d", "linear") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda timed: timed[:-1], "turns are missing"),
+        (lambda timed: [*timed, timed[-1]], "turns are missing or there twice"),
+        (lambda timed: [replace(timed[0], threads=2), *timed[1:]], "differ in threads"),
+    ],
+)
+def test_turns_that_do_not_compare_are_refused(tmp_path, change, words):
+    """The error names the file."""
+    write_steps(tmp_path / "steps.csv", change(steps({"conv1d": 1.0, "linear": 1.0})))
+    with pytest.raises(ValueError, match=f"steps.csv: .*{words}"):
+        read_steps(tmp_path / "steps.csv")
+
+
+def test_a_time_is_above_zero():
+    """And an encoder is one of the study's."""
+    (first, *_) = steps({"conv1d": 1.0})
+    with pytest.raises(ValueError, match="step_ms is 0"):
+        replace(first, step_ms=0.0)
+    with pytest.raises(ValueError, match="encoder is 'gru'"):
+        replace(first, encoder="gru")
+
+
+def test_the_command_times_all_encoders(tmp_path, capsys):
+    """Prints a line for each, and leaves every turn."""
+    path = tmp_path / "new" / "steps.csv"
+    assert main(["--turns", "20", "--threads", "1", "--output", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["conv1d", "linear", "embedding"]
+    assert "of linear's" in lines[1]
+    assert len(read_steps(path)) == 60
+    with pytest.raises(SystemExit):
+        main(["--turns", "19"])

@@ -1,0 +1,114 @@
+"""`steps.csv`: how long the study's training step takes with each encoder.
+
+The encoders take turns in one process, so that whatever else the machine does falls on all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from vrp.study.records import ENCODERS, check_numbers, read_lines, write_lines
+from vrp.study.statistics import Interval, mean_interval
+
+_BLOCK = 10  # turns whose medians make one number: single steps have outliers
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """One turn of one encoder.
+
+    Attributes:
+        problem: such as vrp10.
+        encoder: one of `ENCODERS`.
+        turn: its number, from 0.
+        batch_size: instances of the step.
+        num_rollouts: K.
+        step_ms: milliseconds of a whole training step.
+        encoder_ms: milliseconds of the encoder alone, forward and backward, on such a batch.
+        threads: of the CPU.
+        device: such as cpu.
+        torch: its version.
+    """
+
+    problem: str
+    encoder: str
+    turn: int
+    batch_size: int
+    num_rollouts: int
+    step_ms: float
+    encoder_ms: float
+    threads: int
+    device: str
+    torch: str
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            ValueError: names the column, its value and what is allowed.
+        """
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder is {self.encoder!r}; allowed: {', '.join(ENCODERS)}")
+        check_numbers(self)
+
+
+def read_steps(path: Path) -> list[StepTime]:
+    """The lines of steps.csv.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: names the file, the line, the column, its value and what is allowed; or if the
+            turns are not all of the same encoders on one machine.
+    """
+    _, steps = read_lines(path, StepTime)
+    settings = ("problem", "batch_size", "num_rollouts", "threads", "device", "torch")
+    for setting in settings:
+        if len({getattr(step, setting) for step in steps}) > 1:
+            raise ValueError(f"{path}: the lines differ in {setting}; one is allowed")
+    turns = {
+        encoder: [step.turn for step in steps if step.encoder == encoder]
+        for encoder in dict.fromkeys(step.encoder for step in steps)
+    }
+    if any(found != list(range(len(found))) for found in turns.values()) or (
+        len({len(found) for found in turns.values()}) > 1
+    ):
+        raise ValueError(f"{path}: turns are missing or there twice; each encoder has one of each")
+    return steps
+
+
+def write_steps(path: Path, steps: Sequence[StepTime]) -> None:
+    """Write what `read_steps` gives back exactly.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    write_lines(path, StepTime, steps)
+
+
+def of_encoder(steps: Iterable[StepTime], encoder: str) -> list[StepTime]:
+    """Its turns, in order."""
+    return [step for step in steps if step.encoder == encoder]
+
+
+def speedup(steps: Sequence[StepTime], encoder: str, reference: str) -> Interval | None:
+    """Instances per second, as a ratio: geometric mean over blocks of turns with its interval.
+
+    None without two blocks of both.
+    """
+    ours, theirs = (_blocks(of_encoder(steps, name)) for name in (encoder, reference))
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    found = mean_interval([math.log(b / a) for a, b in zip(ours, theirs, strict=True)])
+    ends = (math.exp(x) for x in (found.value, found.low, found.high))
+    return Interval(*ends, found.count)
+
+
+def _blocks(steps: Sequence[StepTime]) -> list[float]:
+    """Median milliseconds of each full block."""
+    times = [step.step_ms for step in steps]
+    full = len(times) - len(times) % _BLOCK
+    return [median(times[i : i + _BLOCK]) for i in range(0, full, _BLOCK)]
