@@ -126,6 +126,11 @@ def measure(
         seconds = clock.seconds.get(part, 0.0)
         print(f"  {part:<10} {1000 * seconds / len(steps):8.1f} ms  {100 * seconds / total:5.1f} %")
     print(f"  {'step':<10} {1000 * median:8.1f} ms  median of {len(steps)}")
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**30
+        if device.type == "cuda"
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    )
     rate = matrix_rate(device)
     used = work * batch / median
     print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")
@@ -134,11 +139,6 @@ def measure(
         f"matrix work: {work / 1e6:.1f} MFLOP per instance, "
         f"{used / 1e9:.1f} GFLOP/s, {100 * used / rate:.0f} % of this machine's own "
         f"{rate / 1e9:.0f} GFLOP/s (float32, 2048 x 2048)"
-    )
-    peak = (
-        torch.cuda.max_memory_allocated() / 2**30
-        if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     )
     print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included, validation not")
     times = sorted(clock.timed(decode) for _ in range(_DECODINGS + 1))

@@ -320,6 +320,19 @@ def test_a_tape_takes_what_it_may(precision, monkeypatch):
     assert policy.new_tape(encoding, 3, 13) is None
 
 
+def test_a_tape_serves_again_only_where_it_fits():
+    """Its memory is that of the last pass; other sizes and types get their own."""
+    policy, instances = make_policy(precision="float32"), uniform(6, 14, 4)
+    encoding = policy.encode(instances).detach()
+    tape = policy.new_tape(encoding, 3, 13)
+    assert policy.new_tape(encoding, 3, 13, tape) is tape
+    assert policy.new_tape(encoding, 3, 12, tape) is not tape
+    assert policy.new_tape(encoding, 2, 13, tape) is not tape
+    assert policy.new_tape(policy.encode(uniform(6, 14, 5)).detach(), 3, 13, tape) is not tape
+    rounded = make_policy(precision="bfloat16").encode(instances).detach()
+    assert policy.new_tape(rounded, 3, 13, tape).weights.dtype == torch.bfloat16
+
+
 @every_variant
 def test_without_gradient_nothing_is_kept_for_it(variant):
     """The same logits and log-probabilities, and added keys still have a gradient."""

@@ -245,10 +245,14 @@ class AttentionPolicy(Policy):
         return StepCount(0)
 
     def new_tape(
-        self, encoding: AttentionEncoding, num_solutions: int, most: int
+        self,
+        encoding: AttentionEncoding,
+        num_solutions: int,
+        most: int,
+        old: GlimpseTape | None = None,
     ) -> GlimpseTape | None:
         """For the attention weights of each step; None where they would take too much memory."""
-        return GlimpseTape.make(encoding.tables, num_solutions, most)
+        return GlimpseTape.make(encoding.tables, num_solutions, most, old)
 
     @torch.no_grad()
     def step(

@@ -107,8 +107,17 @@ class Policy(nn.Module, ABC):
         """The empty memory of K = `num_solutions` solutions per instance."""
 
     @abstractmethod
-    def new_tape(self, encoding: Encoding, num_solutions: int, most: int) -> Tape | None:
-        """An empty tape for up to `most` steps of K solutions; None where it would not pay."""
+    def new_tape(
+        self, encoding: Encoding, num_solutions: int, most: int, old: Tape | None = None
+    ) -> Tape | None:
+        """A tape for up to `most` steps of K solutions; None where it would not pay.
+
+        Args:
+            encoding: of N instances.
+            num_solutions: K.
+            most: steps.
+            old: a tape nobody needs any more; its memory may serve again.
+        """
 
     @abstractmethod
     def step(

@@ -169,13 +169,21 @@ class GlimpseTape:
     logits: Tensor
 
     @classmethod
-    def make(cls, tables: Tables, num_solutions: int, most: int) -> GlimpseTape | None:
-        """An empty tape of `most` steps of K solutions; None if it could grow too large."""
+    def make(
+        cls, tables: Tables, num_solutions: int, most: int, old: GlimpseTape | None = None
+    ) -> GlimpseTape | None:
+        """A tape of `most` steps of K solutions; None if it could grow too large.
+
+        The old one, where it is of that size: a new one each time leaves holes in the heap, which
+        then grows by several tapes.
+        """
         n, v, width = tables.factors.by_node.shape
         outputs, shape = tables.factors.outputs, (n, most, num_solutions)
         sizes = (8, 8, v, width * outputs.element_size(), v * tables.bias.element_size())
         if math.prod(shape) * sum(sizes) > _MOST_TAPE:
             return None
+        if old is not None and old.holds((*shape, width), outputs):
+            return old
         return cls(
             torch.empty(shape, dtype=torch.int64, device=outputs.device),
             torch.empty(shape, dtype=torch.int64, device=outputs.device),
@@ -183,6 +191,11 @@ class GlimpseTape:
             outputs.new_empty(*shape, width),
             tables.bias.new_empty(*shape, v),
         )
+
+    def holds(self, shape: tuple[int, ...], like: Tensor) -> bool:
+        """Whether its weights are of that shape, and of the type and on the device of `like`."""
+        mine = self.weights
+        return mine.shape == shape and mine.dtype == like.dtype and mine.device == like.device
 
 
 def glimpse_logits(

@@ -199,7 +199,13 @@ class PointerPolicy(Policy):
         zeros = encoding.nodes.new_zeros(n, num_solutions, m)
         return LstmMemory(zeros, zeros, dropout_mask)
 
-    def new_tape(self, encoding: PointerEncoding, num_solutions: int, most: int) -> LstmTape:
+    def new_tape(
+        self,
+        encoding: PointerEncoding,
+        num_solutions: int,
+        most: int,
+        old: LstmTape | None = None,
+    ) -> LstmTape:
         """For the states of the LSTM at each step."""
         return []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.base import Policy
+from vrp.policy.base import Policy, Tape
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
@@ -85,6 +85,7 @@ class Learner(nn.Module):
         self.num_rollouts = num_rollouts
         self.multistart = multistart
         self.entropy_weight = entropy_weight
+        self._tape: Tape | None = None  # of the last pass, whose backward pass is over
 
     def compile_kernels(self) -> bool:
         """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
@@ -110,7 +111,9 @@ class Learner(nn.Module):
         encoding = self.policy.encode(instances)
         fixed = encoding.detach()
         lap("encode")
-        tape = self.policy.new_tape(fixed, self.num_rollouts, len(draws.uniforms))
+        most = len(draws.uniforms)
+        tape = self.policy.new_tape(fixed, self.num_rollouts, most, self._tape)
+        self._tape = tape
         actions = rollout(
             self.policy,
             instances,
