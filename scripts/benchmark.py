@@ -31,7 +31,8 @@ from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import BenchmarkConfig  # noqa: E402
 
 _COUNTED = 8  # instances of the step whose arithmetic is counted
-_DECODINGS = 5
+_DECODINGS = 9
+_FIRST_DECODINGS = 3  # not counted: their memory is new to the process
 PARTS = ("generate", "encode", "rollout", "baseline", "replay", "backward", "optimizer")
 
 
@@ -141,7 +142,9 @@ def measure(
         f"{rate / 1e9:.0f} GFLOP/s (float32, 2048 x 2048)"
     )
     print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included, validation not")
-    times = sorted(clock.timed(decode) for _ in range(_DECODINGS + 1))
+    for _ in range(_FIRST_DECODINGS):
+        decode()
+    times = sorted(clock.timed(decode) for _ in range(_DECODINGS))
     print(
         f"greedy decoding: {config['decoded'] / times[_DECODINGS // 2]:.0f} instances/s, "
         f"{config['decoded']} at once, tours checked"
