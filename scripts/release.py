@@ -64,7 +64,8 @@ def release(options: argparse.Namespace) -> Path:
         fresh.mkdir()
         save_checkpoint(fresh / "model.pt", kept)
         shutil.copyfile(options.run / "metrics.csv", fresh / "metrics.csv")
-        draw_curve(options.run / "metrics.csv", fresh / "curve.png")
+        decode = trained["config"]["validation"]["decode"]
+        draw_curve(options.run / "metrics.csv", decode, fresh / "curve.png")
         if options.results:
             shutil.copyfile(options.results[0] / "tours.png", fresh / "tours.png")
         (fresh / "README.md").write_text(written)
@@ -95,7 +96,7 @@ def read_result(folder: Path, best: Path) -> dict:
     return result
 
 
-def draw_curve(metrics: Path, path: Path) -> None:
+def draw_curve(metrics: Path, decode: str, path: Path) -> None:
     """The gap over the instances seen, and over the hours it took."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
@@ -106,7 +107,7 @@ def draw_curve(metrics: Path, path: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     left.plot([int(row["instances"]) / 1000 for row in rows], gaps, color="#0072B2")
-    left.set(xlabel="training instances (thousands)", ylabel="greedy gap on validation (%)")
+    left.set(xlabel="training instances (thousands)", ylabel=f"{decode} gap on validation (%)")
     right.plot([float(row["seconds"]) / 60 for row in rows], gaps, color="#0072B2")
     right.set(xlabel="minutes, everything included")
     for panel in (left, right):
