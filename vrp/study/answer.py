@@ -156,10 +156,10 @@ def _elsewhere(analysis: Analysis) -> list[str]:
         pair = {comparison.name, comparison.reference}
         if pair != set(analysis.plan.encoders) or test.problem == analysis.plan.problem:
             continue
-        if test != analysis.main_test(test.problem):
+        if test.test_set != analysis.main_test(test.problem).test_set:
             continue
         text = (
-            f"On {test.problem.upper()} ({count(len(comparison.seeds), 'seed')}): "
+            f"On {test.problem.upper()}, {test.decode} ({count(len(comparison.seeds), 'seed')}): "
             f"{name(comparison.name)}'s tours are {change(comparison.percent)} than "
             f"{name(comparison.reference)}'s ({in_text(comparison.percent)}); "
         )

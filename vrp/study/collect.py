@@ -16,7 +16,8 @@ from vrp.evaluation.trained import load_trained
 from vrp.policy.initialisation import named_generator
 from vrp.problem import ClusteredGenerator, Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, gap_percent, reference, standard_set
-from vrp.search import Greedy
+from vrp.search import Greedy, Multistart
+from vrp.search.base import Search
 from vrp.study.records import CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
@@ -28,6 +29,7 @@ _CLUSTERED_INSTANCES = 10_000
 _ENCODERS = {"Conv1dEncoder": "conv1d", "LinearEncoder": "linear", "EmbeddingEncoder": "embedding"}
 _MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
 _BINS = 64  # of the embedding without a variant
+_SEARCHES: dict[str, Search] = {"greedy": Greedy(), "multistart": Multistart()}
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
 
 
@@ -51,7 +53,9 @@ class _Planned:
 def collect(
     folders: Sequence[Path], tests: Sequence[str] = (), limit: int | None = None
 ) -> tuple[list[Run], list[CurvePoint]]:
-    """Read runs, and solve test sets greedily with the last checkpoint of each finished one.
+    """Read runs, and solve test sets with the last checkpoint of each finished one.
+
+    Decoding is greedy; of policies that were trained from each customer, multi-start as well.
 
     A result is kept in the run's folder and used again while the checkpoint is the same.
 
@@ -94,7 +98,9 @@ def collect(
         for name in fitting:
             if name not in sets:
                 sets[name] = _test_set(name, limit)
-            runs.append(_tested(described, run, sets[name]))
+            runs += [
+                _tested(described, run, sets[name], decode) for decode in _decodings(run.config)
+            ]
     return runs, curves
 
 
@@ -335,7 +341,12 @@ def _test_set(name: str, limit: int | None) -> _TestSet:
     return _TestSet(name, instances[:limit])
 
 
-def _tested(described: Run, run: _Planned, test: _TestSet) -> Run:
+def _decodings(config: dict) -> list[str]:
+    """Greedy for all, and what a policy was made for."""
+    return ["greedy", "multistart"] if config["multistart"] else ["greedy"]
+
+
+def _tested(described: Run, run: _Planned, test: _TestSet, decode: str) -> Run:
     """The run with its cost on the test set."""
     instances = test.instances
     trained = load_trained(run.name, run.folder / _CHECKPOINT)
@@ -344,14 +355,15 @@ def _tested(described: Run, run: _Planned, test: _TestSet) -> Run:
         # Tours for a smaller vehicle are legal for the larger one.
         instances = replace(instances, capacity=torch.full_like(instances.capacity, capacity))
     instances = replace(instances, split_delivery=described.split_delivery)
-    key = f"{test.name} greedy {len(instances)}"
+    key = f"{test.name} {decode} {len(instances)}"
     kept = _json(run.folder / _CACHE) or {}
     if kept.get("checkpoint_sha256") != trained.sha256:
         kept = {"checkpoint_sha256": trained.sha256}
     if key not in kept:
+        search = _SEARCHES[decode]
         costs = torch.cat(
             [
-                Greedy()(trained.policy, instances[i : i + _BATCH], torch.Generator()).cost
+                search(trained.policy, instances[i : i + _BATCH], torch.Generator()).cost
                 for i in range(0, len(instances), _BATCH)
             ]
         )
@@ -365,7 +377,7 @@ def _tested(described: Run, run: _Planned, test: _TestSet) -> Run:
         described,
         checkpoint="last",
         test_set=test.name,
-        decode="greedy",
+        decode=decode,
         test_instances=len(instances),
         **kept[key],
     )

@@ -107,7 +107,7 @@ class Curves:
     @property
     def unit(self) -> str:
         """Of the values, for an axis."""
-        return "greedy gap on validation (%)" if self.are_gaps else "greedy cost on validation"
+        return "gap on validation (%)" if self.are_gaps else "cost on validation"
 
     def of(self, runs: Iterable[Run]) -> list[Curve]:
         """Those of some runs; runs without one are left out."""

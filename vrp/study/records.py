@@ -172,7 +172,7 @@ class CurvePoint:
         seconds: wall-clock so far, everything included.
         train_seconds: the part of it in training steps, without compilation.
         train_cost: mean cost of the sampled tours since the point before; None at the start.
-        val_cost: mean greedy cost on the validation set; None where not measured.
+        val_cost: mean cost on the validation set; None where not measured.
         val_gap: percent to the reference; None without one.
     """
 

@@ -17,7 +17,11 @@ from vrp.study.statistics import mean_interval
 from vrp.study.steps import of_encoder, speedup
 from vrp.study.wording import between, count, estimate, name, number, signed, span
 
-_DECODED = {"greedy": "RL greedy", "beam(width=5)": "RL beam 5", "beam(width=10)": "RL beam 10"}
+_METHODS = {  # of the literature, by policy and decoding
+    ("pointer", "greedy"): ("RL greedy", "RL greedy, PyTorch port"),
+    ("attention", "greedy"): ("AM greedy", "AM greedy, retrained", "POMO single"),
+    ("attention", "multistart"): ("POMO multi-start",),
+}
 _ALWAYS = ("optimal (Gurobi)", "LKH3")
 
 
@@ -78,12 +82,12 @@ def _published(test: Test, run: Run) -> list[Entry]:
     """What the literature has for this size and kind of delivery, with this decoding."""
     if CAPACITY.get(run.num_customers) != run.capacity or test.test_set not in STANDARD_SETS:
         return []
-    decoded = _DECODED.get(test.decode)
+    methods = (*_ALWAYS, *_METHODS.get((run.policy, test.decode), ()))
     return [
         entry
         for entry in PUBLISHED
         if (entry.num_customers, entry.split_delivery) == (run.num_customers, run.split_delivery)
-        and (entry.method in _ALWAYS or (decoded is not None and entry.method.startswith(decoded)))
+        and entry.method in methods
     ]
 
 
@@ -208,7 +212,7 @@ def curves_section(analysis: Analysis) -> Section:
     if not blocks:
         return Section("Learning curves", (Text("No data: no counted run has a curve."),))
     rule = (
-        "How flatness was judged: by how much the greedy validation cost fell over the last "
+        "How flatness was judged: by how much the validation cost fell over the last "
         "quarter of the budget, in percent, with its 95 % interval over seeds. A curve is called "
         f"flat if the whole interval is within ±{margin:g} %. The learning rate falls towards "
         "zero over the budget, which flattens the end of every curve: flat says that this "
