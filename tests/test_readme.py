@@ -27,6 +27,7 @@ SHORTER = {
     "scripts/layer_facts.py": ["--fast", "--only=shapes"],
     "scripts/evaluate.py": ["limit=8", "threads=1"],
     "scripts/benchmark.py": [
+        "problem.num_customers=6",
         "batch_size=16",
         "decoded=16",
         "steps=1",
