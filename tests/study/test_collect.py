@@ -110,6 +110,7 @@ def test_tested_on_every_set_that_fits(collected, sweep):
 def test_multi_start_training_is_tested_both_ways(tmp_path):
     """Greedily as all others, and as it was trained; the best of several is never longer."""
     small = ["policy=attention", "policy.num_layers=1", "policy.num_heads=2", "num_rollouts=10"]
+    small += ["policy.precision=bfloat16"]
     done = train(tmp_path, *small, "encoder=linear", "seed=0")
     assert done.returncode == 0, done.stderr
     runs, _ = collect([tmp_path / "outputs" / "tried"], ["kool10"], 20)
@@ -118,6 +119,7 @@ def test_multi_start_training_is_tested_both_ways(tmp_path):
         ("vrp10-attention", "multistart"),
     ]
     assert runs[1].cost < runs[0].cost
+    assert runs[0].precision == "float32, products bfloat16"
 
 
 def test_results_are_kept_while_the_checkpoint_is_the_same(collected, sweep):

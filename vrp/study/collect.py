@@ -199,7 +199,7 @@ def _described(run: _Planned) -> Run:
         train_seconds=progress.get("train_seconds"),
         threads=versions.get("threads"),
         device=checkpoint.get("device", ""),
-        precision=checkpoint.get("precision", ""),
+        precision=_precision(checkpoint),
         torch=versions.get("torch", ""),
         parameters=sum(t.numel() for t in checkpoint["policy"].values()) if checkpoint else None,
         checkpoint="",
@@ -257,6 +257,12 @@ def _settings(config: dict) -> str:
     policy = config["policy"]
     found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}
     return " ".join(f"{key}={value}" for key, value in found.items())
+
+
+def _precision(checkpoint: dict) -> str:
+    """Of the arithmetic, and of the large products where a policy rounds their factors to less."""
+    general, products = checkpoint.get("precision", ""), checkpoint.get("products", "float32")
+    return general if products == "float32" else f"{general}, products {products}"
 
 
 def _problem_name(problem: dict, capacity: int, policy: str) -> str:

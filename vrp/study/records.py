@@ -61,7 +61,7 @@ class Run:
         train_seconds: the part of it in training steps, without compilation.
         threads: of the CPU.
         device: such as cpu.
-        precision: of the arithmetic.
+        precision: of the arithmetic, and of the large products where their factors are rounded.
         torch: its version.
         parameters: of the policy.
         checkpoint: which one was tested, `last` in the study.
