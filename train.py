@@ -8,6 +8,11 @@ from collections.abc import Callable  # noqa: E402
 from functools import partial  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from scripts.heap import settle_heap  # noqa: E402
+
+if __name__ == "__main__":
+    settle_heap()  # before the imports that take time
+
 from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import TrainConfig  # noqa: E402
 
@@ -18,11 +23,9 @@ if TYPE_CHECKING:
 def prepare(job: Job) -> Callable[[], int]:
     """Build all that the config names; the work itself comes later."""
     from vrp.training.device import choose_device
-    from vrp.training.memory import keep_freed_memory
     from vrp.training.resume import resumed_config
     from vrp.training.trainer import Trainer
 
-    keep_freed_memory()
     config, checkpoint = resumed_config(job.config, job.run_folder, job.overridden)
     device = choose_device(config["device"], config["threads"])
     started = time.perf_counter() if job.in_sweep else STARTED

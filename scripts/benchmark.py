@@ -23,9 +23,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from vrp.problem.generators import Generator
+    from vrp.training.learner import Learner
+
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
+
+from scripts.heap import settle_heap  # noqa: E402
+
+if __name__ == "__main__":
+    settle_heap()  # before the imports that take time
 
 from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import BenchmarkConfig  # noqa: E402
@@ -41,72 +49,86 @@ def prepare(job: Job) -> Callable[[], None]:
     import torch
 
     from vrp.search import Greedy
-    from vrp.training.build import build_generator, build_learner
+    from vrp.training.build import build_generator
     from vrp.training.compilation import missing_for_compile
     from vrp.training.device import choose_device
-    from vrp.training.memory import keep_freed_memory
-    from vrp.training.step import TrainingStep, make_optimizer
 
-    keep_freed_memory()
     config = job.config
     device = choose_device(config["device"], config["threads"])
     generator = build_generator(config)
-    learner = build_learner(config, generator)
-    learner.to(device).train()
-    learner.policy.initialise(config["seed"])
-    learner.baseline.initialise(config["seed"])
+    clock = Clock(device.type == "cuda")
+    learner, step = make_step(config, generator, device, clock)
     missing = missing_for_compile(device)
-    compiles = config["compile"] != "off" and missing is None
     if missing:
         print(f"not compiled: {missing}")
-    learner.baseline.end_warmup()
-    optimizer = make_optimizer(config, learner)
-    clock = Clock(device.type == "cuda")
-    done = count()
-
-    def step(batch_size: int = config["batch_size"]) -> None:
-        number, sized = next(done), config | {"batch_size": batch_size}
-        clock.start()
-        TrainingStep(sized, generator, learner, optimizer, device)(
-            number, number * batch_size, clock.lap
-        )
-
-    def compile_kernels() -> None:
-        if compiles:
-            learner.compile_kernels()
+    elif config["compile"] != "off":
+        learner.compile_kernels()
 
     def decode() -> None:
         learner.policy.eval()
         Greedy()(learner.policy, to_decode, torch.Generator())
 
+    def count_work() -> float:
+        # Not compiled: fused loops do no matrix work, and do not go with a counter.
+        _, plain = make_step(config | {"batch_size": _COUNTED}, generator, device, clock)
+        return operations(plain) / _COUNTED
+
     to_decode = generator(config["decoded"], torch.Generator().manual_seed(config["seed"])).to(
         device
     )
     return lambda: measure(
-        config, step, decode, clock, device, compile_kernels, learner.policy.is_compiled
+        config, step, decode, count_work, clock, device, learner.policy.is_compiled
     )
+
+
+def make_step(
+    config: dict, generator: Generator, device: torch.device, clock: Clock
+) -> tuple[Learner, Callable[[], None]]:
+    """A learner past its baseline's warm-up, and its next training step."""
+    from vrp.training.build import build_learner
+    from vrp.training.step import TrainingStep, make_optimizer
+
+    learner = build_learner(config, generator)
+    learner.to(device).train()
+    learner.policy.initialise(config["seed"])
+    learner.baseline.initialise(config["seed"])
+    learner.baseline.end_warmup()
+    training_step = TrainingStep(
+        config, generator, learner, make_optimizer(config, learner), device
+    )
+    done = count()
+
+    def step() -> None:
+        number = next(done)
+        clock.start()
+        training_step(number, number * config["batch_size"], clock.lap)
+
+    return learner, step
+
+
+def operations(step: Callable[[], None]) -> int:
+    """Floating-point operations of its matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
 
 
 def measure(
     config: dict,
-    step: Callable,
-    decode: Callable,
+    step: Callable[[], None],
+    decode: Callable[[], None],
+    count_work: Callable[[], float],
     clock: Clock,
     device: torch.device,
-    compile_kernels: Callable[[], None],
     is_compiled: Callable[[], bool],
 ) -> None:
-    """Count the arithmetic, warm up, time, and print."""
+    """Warm up, time, and print; what else takes memory comes after the peak is read."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from vrp.training.trainer import versions
 
-    # Counted before compiling: fused loops do no matrix work, and do not go with a counter.
-    with FlopCounterMode(display=False) as counter:
-        step(_COUNTED)
-    work = counter.get_total_flops() / _COUNTED  # per instance
-    compile_kernels()
     for _ in range(config["warmup"]):
         step()
     clock.seconds.clear()
@@ -128,11 +150,11 @@ def measure(
         print(f"  {part:<10} {1000 * seconds / len(steps):8.1f} ms  {100 * seconds / total:5.1f} %")
     print(f"  {'step':<10} {1000 * median:8.1f} ms  median of {len(steps)}")
     peak = (
-        torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.max_memory_allocated() / 1e9
         if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # it is in KiB
     )
-    rate = matrix_rate(device)
+    rate, work = matrix_rate(device), count_work()
     used = work * batch / median
     print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")
     print(f"solutions per second: {batch * config['num_rollouts'] / median:.0f}")
@@ -141,7 +163,7 @@ def measure(
         f"{used / 1e9:.1f} GFLOP/s, {100 * used / rate:.0f} % of this machine's own "
         f"{rate / 1e9:.0f} GFLOP/s (float32, 2048 x 2048)"
     )
-    print(f"peak memory: {peak:.2f} GiB, Python and PyTorch included, validation not")
+    print(f"peak memory: {peak:.2f} GB, Python and PyTorch included, validation not")
     for _ in range(_FIRST_DECODINGS):
         decode()
     times = sorted(clock.timed(decode) for _ in range(_DECODINGS))

@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:  # `python scripts/benchmark_parts.py` puts only s
     sys.path.insert(0, str(ROOT))
 
 from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.heap import settle_heap  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,9 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
     choose_waiting(Reading.now())
     import torch
 
-    from vrp.training.memory import keep_freed_memory
-
-    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     print(
@@ -277,4 +275,5 @@ def _step_products(game: _Game, weights: Tensor) -> Ways:
 
 
 if __name__ == "__main__":
+    settle_heap()
     sys.exit(main())

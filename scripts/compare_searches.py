@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:  # `python scripts/compare_searches.py` puts only 
     sys.path.insert(0, str(ROOT))
 
 from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.heap import settle_heap  # noqa: E402
 
 if TYPE_CHECKING:
     from vrp.evaluation.anytime import Curve
@@ -103,12 +104,10 @@ def compare(options: argparse.Namespace) -> None:
     from vrp.evaluation.fixed import fixed_instances
     from vrp.evaluation.trained import find_checkpoint, load_trained
     from vrp.training.device import choose_device
-    from vrp.training.memory import keep_freed_memory
     from vrp.training.tour_figure import can_draw
 
     if not can_draw():
         raise ValueError("the figure needs matplotlib: pip install -e '.[plots]'")
-    keep_freed_memory()
     device = choose_device("auto", options.threads)
     trained = load_trained(*find_checkpoint(options.checkpoint))
     fixed = fixed_instances(options.data, None, None, False)
@@ -208,4 +207,5 @@ def draw(curves: dict[str, Curve], optimum: float, title: str, path: Path) -> No
 
 
 if __name__ == "__main__":
+    settle_heap()
     sys.exit(main())

@@ -10,6 +10,11 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/evaluate.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.heap import settle_heap  # noqa: E402
+
+if __name__ == "__main__":
+    settle_heap()  # before the imports that take time
+
 from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import EvaluateConfig  # noqa: E402
 
@@ -20,9 +25,7 @@ if TYPE_CHECKING:
 def prepare(job: Job) -> Callable[[], int]:
     """Load and check all that the config names; nothing is solved yet."""
     from vrp.evaluation.evaluate import make_evaluation
-    from vrp.training.memory import keep_freed_memory
 
-    keep_freed_memory()
     return partial(work, make_evaluation(job.config), job.overridden)
 
 

@@ -15,6 +15,7 @@ if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scr
     sys.path.insert(0, str(ROOT))
 
 from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.heap import settle_heap  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     from vrp.study.steps import of_encoder, speedup, write_steps
     from vrp.study.timing import BATCH, ROLLOUTS, time_steps
     from vrp.training.device import choose_device
-    from vrp.training.memory import keep_freed_memory
 
     try:
         choose_device("cpu", options.threads)
@@ -44,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"not timed: {error}", file=sys.stderr)
         return 2
-    keep_freed_memory()
     steps = time_steps(options.turns)
     print(f"VRP10, batch {BATCH}, {ROLLOUTS} tours, {steps[0].threads} threads; medians")
     for encoder in dict.fromkeys(step.encoder for step in steps):
@@ -63,4 +62,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    settle_heap()
     sys.exit(main())

@@ -131,21 +131,25 @@ class TrunkLayer(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(N, V, M) to the same."""
-        n, v, m = nodes.shape
-        heads = self._product(self.queries_keys_values, nodes).float()
-        heads = heads.view(n, v, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).contiguous()
-        queries, keys, values = heads.unbind(0)  # (N, H, V, D) each
-        # Written out: the fused call takes four times as long on a CPU at these sizes.
-        scores = (queries @ keys.transpose(2, 3)) * keys.shape[-1] ** -0.5
-        seen = (scores.softmax(-1) @ values).transpose(1, 2).reshape(n, v, m)
+        n, v, _ = nodes.shape
+        heads = self._product(self.queries_keys_values, nodes).view(n, v, 3, self.num_heads, -1)
+        heads = heads.permute(2, 0, 3, 1, 4).contiguous().float()
+        queries, keys, values = heads.flatten(1, 2).unbind(0)  # (N H, V, D) each
+        # Written out: the fused call takes longer on a CPU at these sizes.
+        scale, unused = keys.shape[-1] ** -0.5, keys.new_empty(())
+        scores = torch.baddbmm(unused, queries, keys.mT, beta=0, alpha=scale)
+        seen = self._rounded(scores.softmax(-1) @ values).view(n, self.num_heads, v, -1)
+        seen = seen.transpose(1, 2).flatten(2)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))
-        inner = self._product(self.expand, nodes).relu()
+        inner = self._product(self.expand, nodes).relu_()
         return self.norm_feed_forward(nodes + self._product(self.contract, inner))
 
+    def _rounded(self, values: Tensor) -> Tensor:
+        return values.to(product_dtype(self.precision, values.device))
+
     def _product(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
-        dtype = product_dtype(self.precision, inputs.device)
-        bias = None if layer.bias is None else layer.bias.to(dtype)
-        return linear(inputs.to(dtype), layer.weight.to(dtype), bias)
+        bias = None if layer.bias is None else self._rounded(layer.bias)
+        return linear(self._rounded(inputs), self._rounded(layer.weight), bias)
 
 
 class Trunk(nn.Sequential):
