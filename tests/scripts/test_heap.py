@@ -79,8 +79,8 @@ layers = [torch.nn.Linear(128, 512), torch.nn.ReLU(), torch.nn.Linear(512, 128)]
 network = torch.nn.Sequential(*layers)
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for step in range(12):
-    if step == 6:
+for step in range(6):
+    if step == 3:
         before = faults()
     network(torch.ones(2048, 128)).square().mean().backward()
 print(faults() - before)
