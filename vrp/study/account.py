@@ -9,7 +9,7 @@ from vrp.study.answer import tally
 from vrp.study.comparisons import variant_name
 from vrp.study.document import Block, Items, Section, Table, Text
 from vrp.study.records import Run
-from vrp.study.wording import count, listed, number, span
+from vrp.study.wording import count, listed, number, span, title
 
 
 def account(analysis: Analysis) -> Section:
@@ -49,7 +49,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
     seen = [run.instances for run in runs if run.status == "finished"]
     return (
         runs[0].sweep,
-        runs[0].problem.upper(),
+        title(runs[0].problem),
         str(len(runs)),
         "pilot" if runs[0].is_pilot else str(counted),
         span(seen or [run.budget for run in runs]),

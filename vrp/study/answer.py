@@ -25,6 +25,7 @@ from vrp.study.wording import (
     number,
     p_text,
     signed,
+    title,
 )
 
 
@@ -50,7 +51,7 @@ def verdict_text(analysis: Analysis) -> str:
     plan, primary = analysis.plan, analysis.primary
     ours, theirs = (name(encoder) for encoder in plan.encoders)
     long = "Conv1d with kernel size 1" if plan.encoders[0] == "conv1d" else ours
-    problem, margin = plan.problem.upper(), f"{plan.margin_percent:g} %"
+    problem, margin = title(plan.problem), f"{plan.margin_percent:g} %"
     if primary is None or primary.equivalence is None:
         found = "no seed" if primary is None else "only one seed"
         return (
@@ -128,7 +129,7 @@ def tally(analysis: Analysis) -> str:
     text = _tally(analysis, runs)
     if len(plain) == len(runs):
         return f"{text}."
-    encoders = f"Of the encoders as they are on {problem.upper()}, {_tally(analysis, plain)}"
+    encoders = f"Of the encoders as they are on {title(problem)}, {_tally(analysis, plain)}"
     return f"{encoders}; of all, {text}."
 
 
@@ -159,7 +160,7 @@ def _elsewhere(analysis: Analysis) -> list[str]:
         if test.test_set != analysis.main_test(test.problem).test_set:
             continue
         text = (
-            f"On {test.problem.upper()}, {test.decode} ({count(len(comparison.seeds), 'seed')}): "
+            f"On {title(test.problem)}, {test.decode} ({count(len(comparison.seeds), 'seed')}): "
             f"{name(comparison.name)}'s tours are {change(comparison.percent)} than "
             f"{name(comparison.reference)}'s ({in_text(comparison.percent)}); "
         )
@@ -281,9 +282,7 @@ def _embedding(analysis: Analysis) -> str:
             f"{number(fall.value, 2)} % in the last quarter"
         )
     text += "."
-    clustered = _on_clustered(analysis)
-    text += f" {clustered}" if clustered else ""
-    return text + _best_table(analysis, problem)
+    return text + _embedding_elsewhere(analysis) + _best_table(analysis, problem)
 
 
 def _best_table(analysis: Analysis, problem: str) -> str:
@@ -298,12 +297,18 @@ def _best_table(analysis: Analysis, problem: str) -> str:
     )
 
 
-def _on_clustered(analysis: Analysis) -> str:
+def _embedding_elsewhere(analysis: Analysis) -> str:
+    """In all other tests against linear."""
+    parts = []
     for c in analysis.secondary:
         is_ours = (c.name, c.reference) == ("embedding", "linear")
-        if is_ours and c.test.problem == analysis.plan.problem and "clustered" in c.test.test_set:
-            return f"On clustered instances they are {change(c.percent)} ({in_text(c.percent)})."
-    return ""
+        if is_ours and c.test != analysis.main_test(analysis.plan.problem):
+            is_clustered = "clustered" in c.test.test_set
+            where = "clustered instances" if is_clustered else title(c.test.problem)
+            how = "" if c.test.decode == analysis.plan.decode else f", {c.test.decode},"
+            parts.append(f"on {where}{how} they are {change(c.percent)} ({in_text(c.percent)})")
+    listing = "; ".join(parts)
+    return f" {listing[0].upper()}{listing[1:]}." if parts else ""
 
 
 def _fastest(analysis: Analysis) -> str:

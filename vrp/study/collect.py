@@ -349,7 +349,7 @@ def _test_set(name: str, limit: int | None) -> _TestSet:
 
 def _decodings(config: dict) -> list[str]:
     """Greedy for all, and what a policy was made for."""
-    return ["greedy", "multistart"] if config["multistart"] else ["greedy"]
+    return ["greedy", "multistart"] if config.get("multistart") else ["greedy"]
 
 
 def _tested(described: Run, run: _Planned, test: _TestSet, decode: str) -> Run:

@@ -15,6 +15,7 @@ from vrp.study.statistics import (
     equivalence_test,
     paired_difference,
 )
+from vrp.study.wording import title
 
 BANDED = "banded"  # problems whose coordinates are seldom in one part of the square
 
@@ -38,7 +39,7 @@ class Test:
 
     def __str__(self) -> str:
         """In words."""
-        return f"{self.problem.upper()}, `{self.test_set}`, {self.decode}"
+        return f"{title(self.problem)}, `{self.test_set}`, {self.decode}"
 
 
 BySeed = Mapping[int, Run]

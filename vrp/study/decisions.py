@@ -17,6 +17,7 @@ from vrp.study.wording import (
     number,
     p_value,
     signed,
+    title,
 )
 
 
@@ -26,7 +27,7 @@ def primary_section(analysis: Analysis) -> Section:
     ours, theirs = plan.encoders
     blocks: list[Block] = [
         Text(
-            f"The plan: {name(ours)} against {name(theirs)}, {plan.problem.upper()}, {plan.decode} "
+            f"The plan: {name(ours)} against {name(theirs)}, {title(plan.problem)}, {plan.decode} "
             f"decoding of the {plan.checkpoint} checkpoint, {plan.test_instances:,} instances of "
             f"`{plan.test_set}`, {count(len(plan.seeds), 'seed')}, two one-sided paired t-tests at "
             f"level {plan.alpha:g} with a margin of {plan.margin_percent:g} % of {theirs}'s mean "
@@ -124,7 +125,7 @@ def _pilot(analysis: Analysis) -> Block:
 
 def secondary_section(analysis: Analysis) -> Section:
     """Section 4: all comparisons of encoders but the primary one."""
-    title = "Secondary comparisons"
+    heading = "Secondary comparisons"
     rows = []
     for c in analysis.secondary:
         is_asked = c in analysis.equivalence_families["encoders"]
@@ -141,7 +142,7 @@ def secondary_section(analysis: Analysis) -> Section:
             )
         )
     if not rows:
-        return Section(title, (Text("No data: no two encoders share a seed in another test."),))
+        return Section(heading, (Text("No data: no two encoders share a seed in another test."),))
     header = (
         "test", "comparison", "pairs", "difference in cost (95 % interval)", "p of a difference",
         "after Holm", f"p of equivalence (±{analysis.plan.margin_percent:g} %)", "after Holm",
@@ -155,12 +156,12 @@ def secondary_section(analysis: Analysis) -> Section:
         f"over {count(len(analysis.families['tables']), 'table')}. After correction, a p below "
         f"{analysis.plan.alpha:g} counts. Intervals, learning speeds and rates are not corrected."
     )
-    return Section(title, (Table(header, tuple(rows)), Text(note)))
+    return Section(heading, (Table(header, tuple(rows)), Text(note)))
 
 
 def pairing_section(analysis: Analysis) -> Section:
     """Section 5: how outcomes of the same seed move together."""
-    title = "What pairing by seed saves"
+    heading = "What pairing by seed saves"
     compared = [c for c in (analysis.primary, *analysis.secondary) if c is not None]
     compared = [c for c in compared if c.test == analysis.main_test(c.test.problem)]
     rows = []
@@ -181,7 +182,7 @@ def pairing_section(analysis: Analysis) -> Section:
             )
         )
     if not rows:
-        return Section(title, (Text("No data: it takes three pairs of runs."),))
+        return Section(heading, (Text("No data: it takes three pairs of runs."),))
     text = (
         "Runs of one seed see the same instances in the same order. If that moves their outcomes "
         "together, the difference within a seed varies less than the difference of two seeds. The "
@@ -203,4 +204,4 @@ def pairing_section(analysis: Analysis) -> Section:
             "Points along the line would mean that the seed decides; a cloud, that it does not."
         )
         blocks.append(Picture("pairing.svg", svg, caption))
-    return Section(title, tuple(blocks))
+    return Section(heading, tuple(blocks))

@@ -9,13 +9,13 @@ from vrp.study.document import Block, Picture
 from vrp.study.figures import learning_lines
 from vrp.study.learning import Curves, Slowdown, band_by_instances
 from vrp.study.records import Run
-from vrp.study.wording import estimate, number, p_value
+from vrp.study.wording import estimate, number, p_value, title
 
 
 def where(analysis: Analysis, problem: str) -> str:
     """A problem and its main test, in words."""
     test = analysis.main_test(problem)
-    return problem.upper() if test is None else str(test).replace("`", "")
+    return title(problem) if test is None else str(test).replace("`", "")
 
 
 def effect_cells(effect: Effect) -> tuple[str, str, str, str, str]:
@@ -64,7 +64,7 @@ def lines(
         return []
     svg = learning_lines(bands, curves.unit, are_ordered=which == "bins")
     caption = (
-        f"{problem.upper()}: how the {which} change learning; mean over seeds, linear dashed. "
+        f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed. "
         "The bands are left out, since they would hide the lines; the tables have the intervals."
     )
     return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]

@@ -12,7 +12,7 @@ from vrp.study.effects import effect_cells, lines, where
 from vrp.study.figures import by_bins
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval
-from vrp.study.wording import estimate, name, span
+from vrp.study.wording import estimate, name, span, title
 
 _PLAIN_BINS = 64  # of EmbeddingEncoder, where nothing else is said
 _TRAINED_ALIKE = tuple(setting for setting in SETTINGS if setting != "problem")
@@ -75,7 +75,7 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     if linear:
         svg = by_bins(series, mean_interval(costs(linear)), "mean tour length")
         caption = (
-            f"{problem.upper()}: tour length over the number of bins, mean over seeds with its "
+            f"{title(problem)}: tour length over the number of bins, mean over seeds with its "
             "95 % interval; the line and its band are linear's."
         )
         blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
@@ -142,7 +142,7 @@ def _other_sets(analysis: Analysis) -> list[Block]:
     for (test, encoder, variant), runs in _kinds(analysis).items():
         rows.append(
             (
-                test.problem.upper(),
+                title(test.problem),
                 f"`{test.test_set}`, {test.decode}",
                 f"{encoder} {variant}".strip(),
                 str(len(runs)),

@@ -11,6 +11,7 @@ import matplotlib.style
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from vrp.study.learning import Band
 from vrp.study.statistics import Interval
@@ -165,12 +166,9 @@ def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], 
     right.set(xlabel="minutes in training steps")
     values = [value for band in by_instances.values() for value in band.mean]
     if min(values) > 0 and max(values) > 3 * min(values):
-        left.set_yscale("log")
-        for panel in (left, right):
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.yaxis.set_minor_formatter("{x:g}")
+        _by_ratio(left)
     for panel in (left, right):
-        panel.grid(which="both", alpha=0.3)
+        panel.grid(alpha=0.3)
     left.legend(frameon=False)
     return _to_svg(figure)
 
@@ -208,15 +206,21 @@ def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> byte
             va="center", fontsize=9, color=colours[name], annotation_clip=False,
         )  # fmt: skip
     if is_log:
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter("{x:g}")
+        _by_ratio(panel)
         low, high = math.exp(low), math.exp(high)
     panel.set_ylim(low, high)
     panel.margins(x=0)
     panel.set(xlabel="training instances (thousands)", ylabel=unit)
-    panel.grid(which="both", alpha=0.3)
+    panel.grid(alpha=0.3)
     return _to_svg(figure)
+
+
+def _by_ratio(panel: Axes) -> None:
+    """A logarithmic y axis whose few numbers do not meet."""
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_locator(NullLocator())
 
 
 def _colours(count: int, are_ordered: bool) -> list:

@@ -15,7 +15,7 @@ from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
 from vrp.study.steps import of_encoder, speedup
-from vrp.study.wording import between, count, estimate, name, number, signed, span
+from vrp.study.wording import between, count, estimate, name, number, signed, span, title
 
 _METHODS = {  # of the literature, by policy and decoding
     ("pointer", "greedy"): ("RL greedy", "RL greedy, PyTorch port"),
@@ -139,7 +139,7 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
         )
     first = steps[0]
     text = (
-        f"**Speed of a training step, {problem.upper()}**: batch {first.batch_size}, "
+        f"**Speed of a training step, {title(problem)}**: batch {first.batch_size}, "
         f"{first.num_rollouts} tours, {count(first.threads, 'thread')}, {first.device}, torch "
         f"{first.torch}; the encoders took turns in one process. Milliseconds are medians, the "
         "ratio's 95 % interval is over blocks of ten turns. The counted runs shared their machine, "
@@ -191,7 +191,7 @@ def curves_section(analysis: Analysis) -> Section:
         if all(both):
             svg = learning_curves(*both, curves.unit)
             caption = (
-                f"{problem.upper()}: validation during training, mean over seeds with the mean's "
+                f"{title(problem)}: validation during training, mean over seeds with the mean's "
                 "95 % interval, by training instances and by minutes in training steps."
             )
             blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
@@ -201,7 +201,7 @@ def curves_section(analysis: Analysis) -> Section:
             lines.append(
                 (
                     name(encoder),
-                    problem.upper(),
+                    title(problem),
                     str(fall.count),
                     f"{number(fall.value, 2)} % ({between(fall, 2)})",
                     "yes" if -margin < fall.low and fall.high < margin else "no",

@@ -7,7 +7,7 @@ from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.effects import effect_cells, lines, where
 from vrp.study.figures import Dots, dot_rows
 from vrp.study.statistics import mean_interval, one_seed
-from vrp.study.wording import estimate, name, number, share
+from vrp.study.wording import estimate, name, number, share, title
 
 _CHANGES = {
     "reshaped": "`reshape` where a transpose was meant: x and y of different nodes mix",
@@ -82,7 +82,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             is_wide=True,
         )
         caption = (
-            f"{problem.upper()}: what each change does to the final tour length. Points are seeds, "
+            f"{title(problem)}: what each change does to the final tour length. Points are seeds, "
             "bars the mean's 95 % interval; the axis is logarithmic beyond 1 %. At the right, the "
             "instances needed as a multiple of plain linear's."
         )

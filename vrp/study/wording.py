@@ -14,6 +14,13 @@ def name(encoder: str) -> str:
     return NAMES.get(encoder, f"`{encoder}`")
 
 
+def title(problem: str) -> str:
+    """As readers know it, with the policy where it is not the paper's."""
+    size, *details = problem.split("-")
+    details = [d if d.startswith("capacity") else f"{d} policy" for d in details]
+    return size.upper() + (f" ({', '.join(details)})" if details else "")
+
+
 def number(x: float, places: int) -> str:
     """Without a negative zero."""
     text = f"{x:,.{places}f}"
