@@ -17,6 +17,7 @@ from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import TrainConfig  # noqa: E402
 
 if TYPE_CHECKING:
+    from vrp.training.start import Start
     from vrp.training.trainer import Trainer
 
 
@@ -29,8 +30,20 @@ def prepare(job: Job) -> Callable[[], int]:
     config, checkpoint = resumed_config(job.config, job.run_folder, job.overridden)
     device = choose_device(config["device"], config["threads"])
     started = time.perf_counter() if job.in_sweep else STARTED
-    trainer = Trainer(config, job.run_folder, device, started, checkpoint)
+    start = None if checkpoint else find_start(config["start_from"])
+    trainer = Trainer(config, job.run_folder, device, started, checkpoint, start)
     return partial(work, trainer, job.in_sweep)
+
+
+def find_start(name: str | None) -> "Start | None":
+    """The weights that `start_from` names."""
+    if name is None:
+        return None
+    from vrp.evaluation.trained import find_checkpoint, load_trained
+    from vrp.training.start import Start
+
+    trained = load_trained(*find_checkpoint(name, "start_from"))
+    return Start(name, trained.sha256, trained.instances, trained.policy.state_dict())
 
 
 def work(trainer: "Trainer", in_sweep: bool) -> int:

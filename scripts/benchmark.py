@@ -91,7 +91,7 @@ def make_step(
     learner = build_learner(config, generator)
     learner.to(device).train()
     learner.policy.initialise(config["seed"])
-    learner.baseline.initialise(config["seed"])
+    learner.baseline.initialise(config["seed"], learner.policy)
     learner.baseline.end_warmup()
     training_step = TrainingStep(
         config, generator, learner, make_optimizer(config, learner), device

@@ -56,7 +56,9 @@ def release(options: argparse.Namespace) -> Path:
     summary = json.loads((options.run / "summary.json").read_text())
     results = [read_result(path, best) for path in options.results]
     written = card(options, trained, summary, results)
-    kept = {key: trained[key] for key in ("config", "progress", "policy", "versions")}
+    kept = {
+        key: trained[key] for key in ("config", "progress", "policy", "versions", "started_from")
+    }
     folder = ROOT / "checkpoints" / options.name
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=folder.parent) as place:
@@ -119,6 +121,14 @@ def draw_curve(metrics: Path, decode: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _origin(trained: dict) -> list[str]:
+    start = trained.get("started_from")
+    if start is None:
+        return []
+    seen = "" if start["instances"] is None else f", after {start['instances']:,} instances"
+    return [f"| began as | `{start['name']}`{seen} (SHA-256 {start['sha256'][:16]}...) |"]
+
+
 def card(options: argparse.Namespace, trained: dict, summary: dict, results: list[dict]) -> str:
     """The model card, in Markdown."""
     config, progress, versions = trained["config"], trained["progress"], trained["versions"]
@@ -138,6 +148,7 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         f"| selected | step {progress['step']:,}, {progress['instances']:,} instances: lowest "
         f"{config['validation']['decode']} cost on {summary['validation']} "
         f"(first {config['validation']['limit']:,}), never on a test set |",
+        *_origin(trained),
         f"| parameters | {summary['parameters']:,} |",
         "| training log | [metrics.csv](metrics.csv) |",
         "",

@@ -57,6 +57,8 @@ class TrainConfig:
         max_instances: instances to train on in all.
         max_time: seconds after which training stops; null for no limit.
         checkpoint_every: instances between two writings of last.pt.
+        start_from: checkpoint whose policy this run begins with, on this or another problem: file,
+            run folder, or released name.
         resume: run folder to continue in.
         progress: whether to show a progress bar.
     """
@@ -89,6 +91,7 @@ class TrainConfig:
     max_time: float | None = limits(above=0)
     validation: Validation = field()
     checkpoint_every: int = limits(min=1)
+    start_from: str | None = field()
     resume: str | None = field()
     progress: bool = field()
 

@@ -21,6 +21,9 @@ SHORTER = {
     "train.py resume=": ["threads=1"],
     "train.py experiment=nazari": [o for o in SHORT if not o.startswith("decay")],
     "train.py +sweep=": [*SHORT, "seed=0"],
+    "train.py policy=attention encoder=linear problem=vrp50 start_from=": [
+        o for o in SHORT if not o.startswith("embedding_dim")
+    ],
     "train.py": SHORT,
     "scripts/compare_searches.py": ["--limit=8", "--seconds=0.01", "--threads=1"],
     "scripts/compare.py": ["--limit=8"],

@@ -35,6 +35,7 @@ def root(tmp_path, monkeypatch):
         "progress": {"step": 5, "instances": 640},
         "policy": {},
         "versions": versions,
+        "started_from": {"name": "smaller", "sha256": "abc" * 10, "instances": 2000},
         "optimizer": {},
     }
     save_checkpoint(run / "best.pt", content)
@@ -91,6 +92,13 @@ def test_the_card_says_what_to_type(root):
     row = "| kool10 | first 1,000 | `decode=beam decode.width=5` | 4.7000 | 0.0300 | 3.50 % (on"
     assert row in text
     assert "checkpoint=mine data=SET limit=INSTANCES` and what stands under decoding" in text
+
+
+def test_the_card_says_where_training_began(root):
+    """With all that the weights had learned from before."""
+    assert released(root) == 0
+    text = (root / "checkpoints" / "mine" / "README.md").read_text()
+    assert "| began as | `smaller`, after 2,000 instances (SHA-256 abcabcabcabcabca...) |" in text
 
 
 @pytest.mark.parametrize(

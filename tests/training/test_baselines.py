@@ -101,7 +101,7 @@ def test_refused_decay(decay):
 def critic() -> CriticBaseline:
     """A critic with drawn weights."""
     found = CriticBaseline(SIZE)
-    found.initialise(0)
+    found.initialise(0, None)
     return found
 
 
@@ -173,7 +173,7 @@ def test_critic_learns(policy, instances):
 def test_critic_start():
     """Glorot's bounds and no bias, and another start for another seed."""
     one, two = critic(), CriticBaseline(SIZE)
-    two.initialise(1)
+    two.initialise(1, None)
     for name, value in one.named_parameters():
         if name.endswith("bias"):
             assert not value.any()
@@ -187,7 +187,7 @@ def rollout_baseline(policy) -> RolloutBaseline:
     """One whose epochs are 100 instances long."""
     found = RolloutBaseline(epoch_instances=100, eval_instances=200)
     found.begin(policy, UniformGenerator(4, 12), seed=1)
-    found.initialise(0)
+    found.initialise(0, policy)
     return found
 
 

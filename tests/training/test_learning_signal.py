@@ -163,7 +163,7 @@ def copies(instances: Instances, number: int) -> Instances:
 def begun(baseline: Baseline, policy: Policy) -> Baseline:
     """The baseline as training makes it, past any warm-up."""
     baseline.begin(policy, UniformGenerator(3, 9), 0)
-    baseline.initialise(0)
+    baseline.initialise(0, policy)
     baseline.end_warmup()
     return baseline
 

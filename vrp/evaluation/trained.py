@@ -12,6 +12,7 @@ from torch import Tensor
 from vrp.policy.base import Policy
 from vrp.training.build import build_policy
 from vrp.training.checkpoint import load_checkpoint
+from vrp.training.start import differences, some
 
 RELEASED = Path(__file__).resolve().parents[2] / "checkpoints"
 _IN_FOLDER = ("best.pt", "last.pt", "model.pt")  # the first that is there is taken
@@ -27,7 +28,8 @@ class Trained:
         sha256: of the file.
         policy: in evaluation mode.
         problem: the config's section that training instances came from.
-        instances: how many it was trained on, or None where that is not said.
+        instances: how many it was trained on, with those before `start_from`, or None where that is
+            not said.
     """
 
     name: str
@@ -38,12 +40,13 @@ class Trained:
     instances: int | None
 
 
-def find_checkpoint(name: str) -> tuple[str, Path]:
+def find_checkpoint(name: str, key: str = "checkpoint") -> tuple[str, Path]:
     """The short name and the file of a checkpoint.
 
     Args:
         name: a file; a folder, of which best.pt, else last.pt, else model.pt is taken; or, where
             no such path exists, a released model.
+        key: what the user set to that name, for errors.
 
     Raises:
         FileNotFoundError: if it is none of these; lists the released models.
@@ -52,7 +55,7 @@ def find_checkpoint(name: str) -> tuple[str, Path]:
     if path.is_dir():
         files = [path / file for file in _IN_FOLDER if (path / file).is_file()]
         if not files:
-            raise FileNotFoundError(f"checkpoint: {name} holds neither best.pt nor last.pt")
+            raise FileNotFoundError(f"{key}: {name} holds neither best.pt nor last.pt")
         return _short_name(files[0]), files[0]
     if path.exists():
         return _short_name(path), path
@@ -60,7 +63,7 @@ def find_checkpoint(name: str) -> tuple[str, Path]:
     if name in released:
         return name, RELEASED / name / "model.pt"
     raise FileNotFoundError(
-        f"checkpoint: {name} is no file, run folder or released model; "
+        f"{key}: {name} is no file, run folder or released model; "
         f"released: {', '.join(released) or 'none'}"
     )
 
@@ -77,6 +80,8 @@ def load_trained(name: str, file: Path) -> Trained:
         config, weights = content["config"], dict(content["policy"])
         problem = dict(config["problem"])
         seen = dict(content.get("progress", {})).get("instances")
+        before = dict(content.get("started_from") or {}).get("instances")
+        seen = None if seen is None else seen + (before or 0)
         policy = build_policy(config)
     except KeyError as error:
         raise ValueError(f"{file}: holds no {error}, so no policy can be built from it") from error
@@ -90,19 +95,9 @@ def load_trained(name: str, file: Path) -> Trained:
 
 
 def _load_weights(policy: Policy, weights: dict[str, Tensor], file: Path) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
-    held = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in weights.items()}
-    wrong = [
-        f"{name} is {held.get(name, 'missing')} and should be {shape}"
-        for name, shape in wanted.items()
-        if held.get(name) != shape
-    ]
-    wrong += [f"{name} is not known" for name in held if name not in wanted]
-    if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+    if wrong := differences(policy, weights):
         raise ValueError(
-            f"{file}: the weights do not fit the encoder and policy of its config: "
-            f"{'; '.join(wrong[:3])}{more}"
+            f"{file}: the weights do not fit the encoder and policy of its config: {some(wrong)}"
         )
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():

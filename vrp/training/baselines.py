@@ -30,8 +30,8 @@ class Baseline(nn.Module, ABC):
     def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
         """Told once, before training or resuming, what will be trained on what."""
 
-    def initialise(self, seed: int) -> None:
-        """Set every parameter from `seed` and its name."""
+    def initialise(self, seed: int, policy: Policy) -> None:
+        """Set every parameter from `seed` and its name; only a copy looks at `policy`."""
         initialise_layers(self, "glorot", seed, "baseline.")
 
     def compile_kernels(self) -> None:
@@ -214,9 +214,9 @@ class RolloutBaseline(Baseline):
         self.copy = copy.deepcopy(policy).requires_grad_(False)
         self._generator, self._seed = generator, seed
 
-    def initialise(self, seed: int) -> None:
+    def initialise(self, seed: int, policy: Policy) -> None:
         """Let the copy start where the policy starts, and measure it."""
-        self.copy.initialise(seed)
+        self.copy.load_state_dict(policy.state_dict())
         self.costs.copy_(self._solve(self.copy))
 
     def forward(

@@ -23,6 +23,7 @@ from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
 from vrp.training.rounding import rounding_error
 from vrp.training.signals import StopSignals
+from vrp.training.start import Start
 from vrp.training.step import TrainingStep, check_weights, make_optimizer
 from vrp.training.tour_figure import can_draw, draw_tours
 from vrp.training.validation import make_validation
@@ -71,6 +72,8 @@ class Trainer:
         device: where to train.
         started: `time.perf_counter()` at the start of the process.
         resumed: content of the checkpoint to go on from, or None.
+        start: what the policy begins with instead of weights drawn from the seed; None where
+            `resumed` is given.
 
     Raises:
         ValueError: for a setting out of range, before anything is written.
@@ -83,6 +86,7 @@ class Trainer:
         device: torch.device,
         started: float,
         resumed: dict | None = None,
+        start: Start | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -95,10 +99,13 @@ class Trainer:
             self.generator, chosen["set"], chosen["limit"], chosen["decode"]
         )
         self.progress = Progress()
+        self.started_from = start.origin() if start else None
         self.learner.to(device)
         if resumed is None:  # on the device: a baseline may solve instances
             self.learner.policy.initialise(config["seed"])
-            self.learner.baseline.initialise(config["seed"])
+            if start is not None:
+                start.load_into(self.learner.policy)
+            self.learner.baseline.initialise(config["seed"], self.learner.policy)
         self.optimizer = make_optimizer(config, self.learner)
         self.step = TrainingStep(config, self.generator, self.learner, self.optimizer, device)
         if resumed is not None:
@@ -106,6 +113,7 @@ class Trainer:
             self.learner.baseline.load_state_dict(resumed["baseline"])
             self.optimizer.load_state_dict(resumed["optimizer"])
             self.progress = Progress(**resumed["progress"])
+            self.started_from = resumed.get("started_from")
         self._compiled = False
         self._validated_at = -1
 
@@ -313,6 +321,7 @@ class Trainer:
             "precision": precision(),
             "products": self._products(),
             "versions": versions(),
+            "started_from": self.started_from,
         }
         previous = self.folder / "previous.pt" if name == "last.pt" else None
         save_checkpoint(self.folder / name, content, previous)
@@ -333,6 +342,7 @@ class Trainer:
             "precision": precision(),
             "products": self._products(),
             "versions": versions(),
+            "started_from": self.started_from,
         }
         (self.folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
 
