@@ -3,7 +3,8 @@
     python scripts/reference_costs.py kool20-val --limit 1000 --time-limit 0.25 --check 40
 
 Writes SET.json after every instance, so an interrupted run is continued by the same command,
-and a larger --limit or --check adds to what is there.
+and a larger --limit or --check adds to what is there. With --capacity the file is
+SET-capacityQ.json; the encoder study holds the strict mask against one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vrp.problem.datasets import REFERENCE_FOLDER, STANDARD_SETS, standard_set
+from vrp.problem.datasets import REFERENCE_FOLDER, STANDARD_SETS, reference_file, standard_set
 from vrp.problem.instances import Instances
 from vrp.problem.tours import check_tours, tour_length
 
@@ -210,6 +212,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "much that is better; the costs stay as they are (default: %(default)s)",
     )
     parser.add_argument(
+        "--capacity",
+        type=lambda text: _at_least(1, text),
+        metavar="Q",
+        help="of the vehicle, instead of the set's own",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=REFERENCE_FOLDER,
@@ -227,11 +235,16 @@ def run(given: argparse.Namespace) -> Path:
     """Do what the command line says; returns the path of the file.
 
     Raises:
-        ValueError: for a limit above the size of the set, or a file with other settings.
+        ValueError: for a limit above the size of the set, a capacity below a demand, or a file
+            with other settings.
     """
     instances = standard_set(given.set, given.limit)
+    standard = int(instances.capacity[0])
+    if given.capacity not in (None, standard):
+        instances = replace(instances, capacity=torch.full_like(instances.capacity, given.capacity))
     settings = {
         "set": given.set,
+        "capacity": given.capacity or standard,
         "solver": "PyVRP",
         "version": metadata.version("pyvrp"),
         "seed": given.seed,
@@ -243,7 +256,7 @@ def run(given: argparse.Namespace) -> Path:
         "processes": 1,
     }
     given.output.mkdir(parents=True, exist_ok=True)
-    path = given.output / f"{given.set}.json"
+    path = given.output / reference_file(given.set, given.capacity)
     record = load_record(path, settings)
     add_costs(record, instances, path)
     if given.check:

@@ -20,6 +20,7 @@ from vrp.problem.datasets import (
 )
 
 RECORD = {
+    "capacity": 20,
     "set": "kool10",
     "solver": "PyVRP",
     "version": "0.14.1",

@@ -66,6 +66,25 @@ def test_what_is_written_is_what_is_read(command, tmp_path, capsys):
     assert "data=kool10" in output
 
 
+def test_another_vehicle_has_a_file_of_its_own(command, tmp_path):
+    """One that holds less needs longer tours; the set's own vehicle is no other."""
+    assert command("--limit", "5", "--capacity", "12") == 0
+    assert command("--limit", "5", "--capacity", "20") == 0
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["kool10-capacity12.json", "kool10.json"]
+    less, usual = reference("kool10", 12), reference("kool10")
+    assert (less.capacity, usual.capacity) == (12, 20)
+    assert less.cost.mean() > usual.cost.mean()
+    assert reference("kool10", 13) is None
+
+
+def test_a_vehicle_too_small_is_refused(command, tmp_path, capsys):
+    """Before anything is written."""
+    assert command("--limit", "5", "--capacity", "3") == 1
+    assert "capacity" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_larger_limit_adds_to_what_is_there(command, solved, tmp_path):
     """Solved instances are not solved again, and a smaller limit takes nothing away."""
     for limit in ("2", "5", "3"):

@@ -151,6 +151,7 @@ class Reference:
 
     Attributes:
         name: of the set.
+        capacity: of the vehicle they were found with.
         cost: (n,) float64 tour lengths, recomputed from the coordinates; read-only.
         solver: name of the solver.
         version: of the solver.
@@ -160,6 +161,7 @@ class Reference:
     """
 
     name: str
+    capacity: int
     cost: np.ndarray
     solver: str
     version: str
@@ -201,16 +203,34 @@ def standard_set(name: str, limit: int | None = None) -> Instances:
     )
 
 
-def reference(name: str) -> Reference | None:
+def reference_file(name: str, capacity: int | None = None) -> str:
+    """Name of the file with a standard set's reference costs.
+
+    Args:
+        name: of the set.
+        capacity: of the vehicle; the set's own if None.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    _, size = _find(name)
+    is_own = capacity in (None, CAPACITY[size])
+    return f"{name}.json" if is_own else f"{name}-capacity{capacity}.json"
+
+
+def reference(name: str, capacity: int | None = None) -> Reference | None:
     """The reference costs of a standard set, or None where there are none.
 
     They hold only where deliveries may not be split.
 
+    Args:
+        name: of the set.
+        capacity: of the vehicle; the set's own if None.
+
     Raises:
         ValueError: for an unknown name, or a file that does not hold reference costs.
     """
-    _find(name)
-    path = REFERENCE_FOLDER / f"{name}.json"
+    path = REFERENCE_FOLDER / reference_file(name, capacity)
     if not path.exists():
         return None
     try:
@@ -220,6 +240,7 @@ def reference(name: str) -> Reference | None:
         cost.setflags(write=False)
         found = Reference(
             name=stored["set"],
+            capacity=stored["capacity"],
             cost=cost,
             solver=stored["solver"],
             version=stored["version"],
@@ -229,7 +250,12 @@ def reference(name: str) -> Reference | None:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a file of reference costs ({error!r})") from error
-    if found.name != name or cost.ndim != 1 or not (cost > 0).all():
+    if (
+        found.name != name
+        or found.capacity != (capacity or CAPACITY[_find(name)[1]])
+        or cost.ndim != 1
+        or not (cost > 0).all()
+    ):
         raise ValueError(f"{path}: must hold a list of positive costs of {name}")
     return found if cost.size else None
 

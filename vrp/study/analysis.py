@@ -11,6 +11,7 @@ from typing import Literal
 from vrp.study.comparisons import Comparison, Study, Test, variant_name
 from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
+from vrp.study.price import price, without
 from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, holm, mean_interval
 from vrp.study.steps import StepTime
@@ -29,6 +30,8 @@ class Effect:
         rows: its counted runs in the test.
         comparison: of the final costs; None without partners.
         slowdown: of the learning; None without curves that can be compared.
+        price: of the rules that the variant brings, on the instances it is tested on; None where
+            they are the usual ones.
         fall: of the validation cost after the first tenth of the budget, in percent; None without
             curves.
         p: of a difference in cost, after Holm's correction; None without two pairs.
@@ -41,6 +44,7 @@ class Effect:
     rows: tuple[Run, ...]
     comparison: Comparison | None
     slowdown: Slowdown | None
+    price: Interval | None
     fall: Interval | None
     p: float | None
     p_equivalence: float | None
@@ -133,7 +137,7 @@ class Analysis:
         """Of the learning of a comparison's first kind.
 
         None without partners or curves, and where the two kinds were validated on different
-        instances.
+        instances. What the first kind's own rules cost is taken off before.
         """
         if comparison is None:
             return None
@@ -142,7 +146,10 @@ class Analysis:
         if len({run.validation for run in runs}) > 1:
             return None
         # Only these two kinds: another one without gaps shall not turn gaps into costs.
-        return Curves(self.points, runs).slowdown(comparison, plain)
+        points, paid = self.points, price(comparison.ours[0], comparison.ours[0].validation)
+        if paid is not None:
+            points = without(paid.value, points, comparison.ours)
+        return Curves(points, runs).slowdown(comparison, plain)
 
     def main_test(self, problem: str) -> Test | None:
         """The one that a problem's variants are judged by."""
@@ -176,6 +183,7 @@ class Analysis:
             tuple(rows),
             comparison,
             self.slowdown(comparison),
+            None if comparison is None else price(comparison.ours[0], comparison.test.test_set),
             late_fall(self.points, rows, _EARLY),
             self.adjusted_difference(comparison),
             self.adjusted_equivalence(comparison),

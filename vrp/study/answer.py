@@ -9,10 +9,11 @@ from statistics import median
 from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Section, Text
-from vrp.study.learning import Slowdown, late_fall
+from vrp.study.learning import Slowdown, late_fall, values_at
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed, seeds_needed
 from vrp.study.steps import of_encoder, speedup
+from vrp.study.suspects import strikes
 from vrp.study.wording import (
     between,
     change,
@@ -27,6 +28,8 @@ from vrp.study.wording import (
     signed,
     title,
 )
+
+_EARLY = 0.25  # of the budget, where one seed is asked what it says so far
 
 
 def answer(analysis: Analysis) -> Section:
@@ -186,19 +189,34 @@ def _single_seed(analysis: Analysis) -> str:
         return "One seed only: no data, it takes three runs that differ in nothing else."
     values = costs(rows.values())
     spread = mean_interval(values)
-    one, two = (one_seed(values, percent) for percent in (1, 2))
+    text = (
+        f"One seed only: {len(rows)} finished runs of {name(reference)} that differ in nothing but "
+        f"the seed spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation). "
+        f"{_how_often(one_seed(values, 1))}"
+    )
+    early = values_at(analysis.points, rows.values(), _EARLY)
+    if len(early) < 3:
+        return text
+    shares = [number(100 * one_seed(early, percent).share.value, 0) for percent in (1, 2)]
     return (
-        f"One seed only: {len(rows)} runs of {name(reference)} that differ in nothing but the seed "
-        f"spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation), and the "
-        f"two furthest apart differ by {number(one.largest, 2)} %. Of two such runs, chance alone "
-        f"sets 1 % or more between them {_how_often(one)}, and 2 % or more {_how_often(two)}."
+        f"{text} Looked at before its end, one seed does mislead: after {100 * _EARLY:g} % of the "
+        f"budget {shares[0]} % of the pairs differ by 1 % or more, and {shares[1]} % by 2 % or "
+        "more."
     )
 
 
 def _how_often(found: OneSeed) -> str:
-    seen = number(100 * found.share.value, 0)
+    size = f"{found.percent:g} %"
     most = max(1, math.ceil(100 * found.normal_share.high))
-    return f"in {seen} % of the pairs seen (at most {most} % if outcomes are normal)"
+    if not found.share.value:
+        seen = (
+            f"None of the pairs differ by {size} or more (the largest difference is "
+            f"{number(found.largest, 2)} %"
+        )
+    else:
+        seen = f"{number(100 * found.share.value, 0)} % of the pairs differ by {size} or more ("
+        seen += f"up to {number(found.largest, 2)} %"
+    return f"{seen}; normal outcomes of this spread would in at most {most} % of them)."
 
 
 def _mistake(analysis: Analysis) -> str:
@@ -212,25 +230,41 @@ def _mistake(analysis: Analysis) -> str:
             f"Of {count(len(tried), 'change')} tried, none makes tours longer or learning "
             "slower than plain Linear's by more than chance would."
         )
-    effects = []
-    if best.is_longer:
-        effects.append(
-            f"its tours are {change(best.comparison.percent)} ({in_text(best.comparison.percent)})"
+    first = [effect for effect in tried if effect.shows == best.shows]
+    parts = [
+        f"Of {count(len(tried), 'change')} tried, {listed(map(_named, first))} "
+        f"{'comes' if len(first) == 1 else 'come'} closest to longer training with worse results"
+        f"{_how_close(first)}."
+    ]
+    if all(strikes(effect.name) == "Linear" for effect in first):
+        parts.append(
+            "Only a swap to Linear invites this: its input has axes (N, V, 2), Conv1d's (N, 2, V)."
         )
-    if best.is_slower:
-        effects.append(_late(best.slowdown))
-    partly = "" if best.shows == "both" else ", though only in part"
-    return (
-        f"Of {count(len(tried), 'change')} tried, `{best.name}` reproduces longer training with "
-        f"worse results best{partly}: {listed(effects)}.{_other_mistakes(tried[1:])}"
+    parts += _other_mistakes(tried[len(first) :])
+    parts += [_price(effect) for effect in tried if effect.price is not None]
+    return " ".join(parts)
+
+
+def _named(effect: Effect) -> str:
+    return f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
+
+
+def _how_close(first: Sequence[Effect]) -> str:
+    best = first[0]
+    if best.shows == "longer tours, stops learning":
+        return " and beyond: nothing is learned after a tenth of the budget"
+    if best.shows == "both":
+        whose = f" of `{best.name}`," if len(first) > 1 else ""
+        return f":{whose} {_late(best.slowdown)}"
+    return ", though only in part: " + (
+        "it learns as fast" if best.is_longer else "its tours are not shown to be longer"
     )
 
 
-def _other_mistakes(others: Sequence[Effect]) -> str:
-    """What the changes after the first one show, most to least."""
+def _other_mistakes(others: Sequence[Effect]) -> list[str]:
+    """What the changes after the first ones show, most to least."""
     words = {
-        "both": "Both are seen with",
-        "longer tours, stops learning": "Much worse, with nothing learned after a tenth of the "
+        "longer tours, stops learning": "Longer tours, with nothing learned after a tenth of the "
         "budget:",
         "longer tours": "Longer tours only:",
         "slower": "Longer training only:",
@@ -240,9 +274,19 @@ def _other_mistakes(others: Sequence[Effect]) -> str:
         kind = words.get(effect.shows)
         if kind is None:
             kind = "No harm:" if effect.is_equivalent else "Not decided:"
-        found = f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
-        shown.setdefault(kind, []).append(found)
-    return "".join(f" {kind} {listed(names)}." for kind, names in shown.items())
+        shown.setdefault(kind, []).append(_named(effect))
+    return [f"{kind} {listed(names)}." for kind, names in shown.items()]
+
+
+def _price(effect: Effect) -> str:
+    """How much of a change's effect no training can remove."""
+    text = (
+        f"`{effect.name}` changes what is asked, with either layer: near-optimal tours by its "
+        f"rule are {change(effect.price)} ({in_text(effect.price)})"
+    )
+    if effect.slowdown is not None:
+        text += f", and towards these {_late(effect.slowdown)}"
+    return f"{text}."
 
 
 def _late(slowdown: Slowdown) -> str:

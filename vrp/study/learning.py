@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -201,6 +201,12 @@ def late_fall(points: Iterable[CurvePoint], runs: Iterable[Run], after: float) -
         before = float(np.interp(after * x[-1], x, cost))
         falls.append(100 * (1 - cost[-1] / before))
     return mean_interval(falls) if falls else None
+
+
+def values_at(points: Iterable[CurvePoint], runs: Iterable[Run], part: float) -> list[float]:
+    """The validation cost of each run after a part of its instances; runs without one left out."""
+    found = Curves((replace(point, val_gap=None) for point in points), runs)
+    return [curve.at(part * curve.instances[-1]) for curve in found.of(runs)]
 
 
 def _shared(axes: Sequence[np.ndarray]) -> tuple[float, float]:

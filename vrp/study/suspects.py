@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vrp.study.analysis import Analysis, Effect, costs
+from vrp.study.comparisons import BySeed, Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.effects import effect_cells, lines, where
 from vrp.study.figures import Dots, dot_rows
+from vrp.study.learning import values_at
+from vrp.study.price import allowed_load, freed
 from vrp.study.statistics import mean_interval, one_seed
 from vrp.study.wording import estimate, name, number, share, title
 
+# What each change is, and whose users would make it when they swap the two layers.
 _CHANGES = {
-    "reshaped": "`reshape` where a transpose was meant: x and y of different nodes mix",
-    "flattened": "one Linear over all coordinates at once, not one per node",
-    "strict_mask": "a customer whose demand equals the load may not be served: `demand < load`",
-    "tf32": "the encoder's products in TF32, emulated",
-    "glorot": "the encoder starts with Glorot's weights and no bias, as in TensorFlow",
-    "dropout": "dropout of 0.1 on the LSTM's input, as in the paper",
+    "reshaped": ("`reshape` where a transpose was meant: x and y of different nodes mix", "Linear"),
+    "flattened": ("one Linear over all coordinates at once, not one per node", "Linear"),
+    "strict_mask": (
+        "a customer whose demand equals the load may not be served, `demand < load`: the right "
+        "mask on a vehicle that holds one less",
+        "both",
+    ),
+    "tf32": (
+        "the encoder's products in TF32, emulated; on a GPU that is cuDNN's default",
+        "Conv1d",
+    ),
+    "glorot": ("the encoder starts with Glorot's weights and no bias, as in TensorFlow", "both"),
+    "dropout": ("dropout of 0.1 on the LSTM's input, as in the paper", "both"),
 }
+
+_SHOWN = (1, 2)  # percent: differences that a single pair of runs is asked for
+_PARTS = (0.1, 0.25, 0.5, 1.0)  # of the budget
+
+
+def strikes(change: str) -> str:
+    """Which layer's users a change would strike: `Linear`, `Conv1d`, `both`, or `-` if unknown."""
+    return _CHANGES.get(change, ("", "-"))[1]
 
 
 def suspects_section(analysis: Analysis) -> Section:
@@ -41,10 +62,13 @@ def _suspects_rule(analysis: Analysis) -> str:
         f"the {count} changes, else `not decided`. The other is how many training instances it "
         "takes to get where plain Linear is, on average, at a quarter of the budget, as a multiple "
         "of what plain Linear's run of the seed takes (geometric mean); a run that never gets "
-        "there counts with its whole budget, and the multiple is then a lower bound. Conv1d is in "
-        "the table as a control. First come changes that show both and still learn after a tenth "
-        "of the budget, then those that learn nothing more from there on, then those with longer "
-        "tours only, then those that only learn more slowly; within these by the final cost."
+        "there counts with its whole budget, and the multiple is then a lower bound. Where a "
+        "change has rules of its own, what they cost near-optimal tours is taken off before. "
+        "`strikes` says whether swapping the layers invites the change to one of them only. "
+        "Conv1d is in the table as a control. First come changes that show both and still learn "
+        "after a tenth of the budget, then those that learn nothing more from there on, then those "
+        "with longer tours only, then those that only learn more slowly; within these by the final "
+        "cost."
     )
 
 
@@ -55,7 +79,8 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     rows = tuple(
         (
             f"`{effect.name}`",
-            _CHANGES.get(effect.name, "-") if effect.variant else "no mistake, a control",
+            _CHANGES.get(effect.name, ("-",))[0] if effect.variant else "no mistake, a control",
+            strikes(effect.name),
             str(len(effect.rows)),
             estimate(mean_interval(costs(effect.rows)), 4) if effect.rows else "-",
             *effect_cells(effect),
@@ -64,10 +89,11 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
         for effect in (*effects, *_control(analysis, problem))
     )
     header = (
-        "change", "what it is", "seeds", "cost (95 % interval)", "against linear", "p after Holm",
-        "tours", "instances needed, as a multiple", "got there", "shows",
+        "change", "what it is", "strikes", "seeds", "cost (95 % interval)", "against linear",
+        "p after Holm", "tours", "instances needed, as a multiple", "got there", "shows",
     )  # fmt: skip
     blocks: list[Block] = [Text(f"**{where(analysis, problem)}**"), Table(header, rows)]
+    blocks += [Text(_price(effect)) for effect in effects if effect.price is not None]
     dots = [
         Dots(effect.name, _percents(effect), effect.comparison.percent, note=_note(effect))
         for effect in effects
@@ -90,6 +116,27 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     return blocks + lines(
         analysis, problem, {effect.name: effect.rows for effect in effects}, "changes"
     )
+
+
+def _price(effect: Effect) -> str:
+    price, percent = effect.price, effect.comparison.percent
+    run = effect.comparison.ours[0]
+    usual = mean_interval([r.gap for r in effect.comparison.theirs if r.gap is not None])
+    own = [r.gap for r in effect.comparison.ours if r.gap is not None]
+    text = (
+        f"The price of `{effect.name}`: on the first {price.count:,} instances of "
+        f"`{run.test_set}`, near-optimal tours of a vehicle that carries at most "
+        f"{allowed_load(run)} of {run.capacity} are {estimate(price, 2, sign=True, unit=' %')} "
+        f"longer. This is what a policy pays that solves its own problem as well as plain Linear "
+        f"does; the runs here pay {estimate(percent, 2, sign=True, unit=' %')}."
+    )
+    if own:
+        left = mean_interval([freed(gap, price.value) for gap in own])
+        text += (
+            f" Their gap to the tours that their mask allows is {estimate(left, 2, unit=' %')}, "
+            f"plain Linear's to its own {estimate(usual, 2, unit=' %')}."
+        )
+    return text
 
 
 def _control(analysis: Analysis, problem: str) -> list[Effect]:
@@ -118,26 +165,23 @@ def _percents(effect: Effect) -> tuple[float, ...]:
 def _single_seed(analysis: Analysis) -> list[Block]:
     """How often chance alone shows a difference between two single runs."""
     rows = []
-    for problem in analysis.study.problems:
-        test = analysis.main_test(problem)
-        for encoder, by_seed in analysis.study.plain(test).items():
-            if len(by_seed) < 3:
-                continue
-            spread = mean_interval(costs(by_seed.values()))
-            for percent in (1, 2):
-                found = one_seed(costs(by_seed.values()), percent)
-                rows.append(
-                    (
-                        str(test),
-                        name(encoder),
-                        str(found.share.count),
-                        f"{number(100 * spread.sd / spread.value, 2)} %",
-                        f"{number(found.largest, 2)} %",
-                        f"{percent} % or more",
-                        share(found.share),
-                        share(found.normal_share),
-                    )
-                )
+    for test, encoder, by_seed in _plain(analysis):
+        values = costs(by_seed.values())
+        spread = mean_interval(values)
+        one, two = (one_seed(values, percent) for percent in _SHOWN)
+        rows.append(
+            (
+                str(test),
+                name(encoder),
+                str(len(values)),
+                f"{number(100 * spread.sd / spread.value, 2)} %",
+                f"{number(one.largest, 2)} %",
+                share(one.share),
+                share(one.normal_share),
+                share(two.share),
+                share(two.normal_share),
+            )
+        )
     if not rows:
         return [Text("One seed only: no data, it takes three counted runs of one encoder.")]
     text = (
@@ -148,7 +192,41 @@ def _single_seed(analysis: Analysis) -> list[Block]:
         "interval that follows from that of their standard deviation."
     )
     header = (
-        "test", "encoder", "seeds", "sd over seeds", "largest difference", "difference",
-        "share of comparisons (95 % interval)", "if normal (95 % interval)",
+        "test", "encoder", "seeds", "sd over seeds", "largest difference",
+        "1 % or more, of all pairs", "if normal", "2 % or more, of all pairs", "if normal",
+    )  # fmt: skip
+    return [Text(text), Table(header, tuple(rows)), *_single_seed_midway(analysis)]
+
+
+def _single_seed_midway(analysis: Analysis) -> list[Block]:
+    """The same for two runs that are looked at before their end."""
+    rows = []
+    for test, encoder, by_seed in _plain(analysis):
+        found = [values_at(analysis.points, by_seed.values(), part) for part in _PARTS]
+        if min(map(len, found)) < 3:
+            continue
+        pairs = [[one_seed(values, percent).share for percent in _SHOWN] for values in found]
+        cells = (" and ".join(number(100 * s.value, 0) + " %" for s in both) for both in pairs)
+        rows.append((title(test.problem), name(encoder), str(len(found[0])), *cells))
+    rows = list(dict.fromkeys(rows))
+    if not rows:
+        return []
+    text = (
+        "**One seed, looked at early.** The same shares for the cost on the validation set during "
+        "training, 1 % or more and 2 % or more: two runs that differ in nothing but the seed are "
+        "far apart as long as the learning rate is high. The runs have K tours per instance and a "
+        "rate that falls to zero; with one tour and a constant rate the end would spread as well."
+    )
+    header = (
+        "problem", "encoder", "seeds", *(f"after {100 * part:g} % of the budget" for part in _PARTS)
     )  # fmt: skip
     return [Text(text), Table(header, tuple(rows))]
+
+
+def _plain(analysis: Analysis) -> Iterator[tuple[Test, str, BySeed]]:
+    """Test, encoder and runs by seed, where there are three."""
+    for problem in analysis.study.problems:
+        test = analysis.main_test(problem)
+        for encoder, by_seed in analysis.study.plain(test).items():
+            if len(by_seed) > 2:
+                yield test, encoder, by_seed
