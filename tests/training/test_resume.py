@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +134,74 @@ def test_stopped_between_validations(straight, tmp_path):
     assert list(validated) == ["0", "4", "5", "8", "12"]
     for row in metrics(straight()):
         assert validated[row["step"]] == row["val_cost"]
+
+
+def in_validation(trainer: Trainer, step: int, then: Callable[[], None]) -> None:
+    """Have something happen while a run is validated at a step."""
+    validate = trainer.validation
+
+    class Disturbed:
+        def __call__(self, *arguments: object) -> object:
+            if trainer.progress.step == step:
+                then()
+            return validate(*arguments)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(validate, name)
+
+    trainer.validation = Disturbed()
+
+
+def test_stopped_in_a_validation(straight, tmp_path):
+    """Each step has one row, whatever stops the run where it is validated."""
+    folder = tmp_path / "run"
+    trainer = begin(folder)
+    in_validation(trainer, 8, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert trainer.run() == 143
+    assert [row["step"] for row in metrics(folder)] == ["0", "4", "8"]
+    assert go_on(folder, max_time=1e-9).run() == 0
+    assert [row["step"] for row in metrics(folder)] == ["0", "4", "8"]
+    go_on(folder, max_time=None).run()
+    assert metrics(folder) == metrics(straight())
+
+
+def test_stopped_then_validated(tmp_path):
+    """A stop's row gets its validation if that comes before the next step."""
+    folder = tmp_path / "run"
+    trainer = begin(folder)
+    calls = iter(range(100))
+
+    def stop(*_: object) -> None:
+        if next(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer.learner.register_forward_pre_hook(stop)
+    assert trainer.run() == 143
+    before = metrics(folder)[-1]
+    assert (before["step"], before["val_cost"]) == ("6", "")
+    assert go_on(folder, max_time=1e-9).run() == 0
+    after = metrics(folder)[-1]
+    assert [row["step"] for row in metrics(folder)] == ["0", "4", "6"]
+    assert after["val_cost"]
+    assert after["train_cost"] == before["train_cost"]
+
+
+def test_killed_in_the_last_validation(straight, tmp_path):
+    """The last weights are kept by then; what is still missing is done when the run goes on."""
+    overrides, folder = ("max_instances=88", "checkpoint_every=8"), tmp_path / "run"
+
+    def die() -> None:
+        raise Killed
+
+    trainer = begin(folder, *overrides)
+    in_validation(trainer, 11, die)
+    with pytest.raises(Killed):
+        trainer.run()
+    assert last(folder)["progress"]["step"] == 11
+    assert not (folder / "summary.json").exists()
+    assert go_on(folder).run() == 0
+    assert metrics(folder) == metrics(straight(*overrides))
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 11
 
 
 @pytest.mark.parametrize(("every", "kept"), [(32, 4), (64, 0)])

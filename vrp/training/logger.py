@@ -55,6 +55,7 @@ class RunLogger:
 
     def __init__(self, folder: Path, step: int, instances: int, total: int, progress: bool) -> None:
         self._csv = folder / "metrics.csv"
+        self._last: dict[str, str] = {}  # line of metrics.csv, by column
         if step:
             cut_event_files(folder, step)
             self._cut_csv(step)
@@ -75,11 +76,18 @@ class RunLogger:
         self._shown = {"cost": "-"}
 
     def row(self, row: Row) -> None:
-        """Add a line to metrics.csv, and say it where there is no bar."""
-        values = ["" if v is None else f"{v:.6g}" if isinstance(v, float) else v
-                  for v in asdict(row).values()]  # fmt: skip
+        """Add a line to metrics.csv, and say it where there is no bar.
+
+        It takes the place of the last line if that is of the same step: where a run stopped, went
+        on, and was validated before its next step.
+        """
+        values = {key: _text(value) for key, value in asdict(row).items()}
+        if self._last.get("step") == values["step"]:
+            values["train_cost"] = values["train_cost"] or self._last["train_cost"]
+            self._cut_csv(row.step - 1)
+        self._last = values
         with open(self._csv, "a", newline="") as file:
-            csv.writer(file).writerow(values)
+            csv.writer(file).writerow(values.values())
         if row.val_cost is not None:
             self._shown["val"] = f"{row.val_cost:.3f}"
             if row.val_gap is not None:
@@ -128,16 +136,22 @@ class RunLogger:
     def _cut_csv(self, step: int) -> None:
         with open(self._csv, newline="") as file:
             lines = list(csv.reader(file))
-        width = len(lines[0])
-        self._write_csv(
-            [lines[0], *(x for x in lines[1:] if len(x) == width and int(x[0]) <= step)]
-        )
+        names = lines[0]
+        kept = [line for line in lines[1:] if len(line) == len(names) and int(line[0]) <= step]
+        self._last = dict(zip(names, kept[-1], strict=True)) if kept else {}
+        self._write_csv([names, *kept])
 
     def _write_csv(self, lines: list[list[str]]) -> None:
         temporary = self._csv.with_name("metrics.csv.tmp")
         with open(temporary, "w", newline="") as file:
             csv.writer(file).writerows(lines)
         os.replace(temporary, self._csv)
+
+
+def _text(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 # Keys that do not change what is learned.

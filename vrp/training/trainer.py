@@ -46,6 +46,7 @@ class Progress:
         train_seconds: time in training steps, without compilation, of all pieces.
         best_cost: lowest validation cost so far, of tours that `validation.decode` finds.
         best_step: where that was.
+        validated_step: of the last validation; -1 before the first.
         cost_sum: of the mean training costs of the steps since the last row of metrics.csv.
         cost_count: number of these steps.
     """
@@ -56,6 +57,7 @@ class Progress:
     train_seconds: float = 0.0
     best_cost: float = float("inf")
     best_step: int = 0
+    validated_step: int = -1
     cost_sum: float = 0.0
     cost_count: int = 0
 
@@ -115,7 +117,6 @@ class Trainer:
             self.progress = Progress(**resumed["progress"])
             self.started_from = resumed.get("started_from")
         self._compiled = False
-        self._validated_at = -1
 
     def run(self) -> int:
         """Train until the instances, the time or the user say stop.
@@ -129,10 +130,8 @@ class Trainer:
             OSError: if a checkpoint cannot be written; the one before is then still there.
         """
         progress, config = self.progress, self.config
-        if progress.step and progress.instances >= config["max_instances"]:
-            if not (self.folder / "last.pt").exists():
-                self._save("last.pt")
-            return 0  # a run that had ended stays as it is
+        if self._has_ended():
+            return 0
         self.log = RunLogger(
             self.folder,
             progress.step,
@@ -157,10 +156,11 @@ class Trainer:
                         self._validate()
                     if self._passed(config["checkpoint_every"]):
                         self._save("last.pt")
-                if not signals.received and not self._is_validated():
-                    self._validate()
-                elif signals.received:
-                    self._row(None, None)
+                if not self._is_validated():
+                    if signals.received:
+                        self._row(None, None)
+                    else:
+                        self._validate()
                 self._save("last.pt")
                 self._summary()
         finally:
@@ -194,7 +194,18 @@ class Trainer:
         return now // every > (now - self.config["batch_size"]) // every
 
     def _is_validated(self) -> bool:
-        return self.progress.step == self._validated_at
+        return self.progress.step == self.progress.validated_step
+
+    def _has_ended(self) -> bool:
+        """Whether nothing is missing: a run may have been killed after its last step."""
+        if self.progress.instances < self.config["max_instances"] or not self._is_validated():
+            return False
+        try:
+            summary = json.loads((self.folder / "summary.json").read_text())
+        except (OSError, ValueError):
+            return False
+        has_checkpoint = (self.folder / "last.pt").exists()
+        return has_checkpoint and summary.get("steps") == self.progress.step
 
     def _train_step(self) -> None:
         begun = time.perf_counter()
@@ -238,7 +249,7 @@ class Trainer:
         solution = self.validation(self.learner.policy, self.device)
         cost, gap = solution.cost.mean().item(), self.validation.gap(solution)
         step = self.progress.step
-        self._validated_at = step
+        self.progress.validated_step = step
         self._row(cost, gap)
         scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self._rounding(solution)}
         self.log.scalars(step, {name: x for name, x in scalars.items() if x is not None})
