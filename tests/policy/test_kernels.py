@@ -210,6 +210,28 @@ def test_a_compiler_that_fails(monkeypatch):
     assert not EAGER.are_fused()
 
 
+def test_scores_without_a_compiler_are_taken_in_pieces(monkeypatch):
+    """The form that is written for a compiler would store every inner term."""
+
+    def broken(function, **_):
+        def run(*_):
+            raise RuntimeError("no such header")
+
+        return run
+
+    monkeypatch.setattr("torch.compile", broken)
+    kernels = compiled_kernels()
+    keys, queries, vector = torch.rand(4, 5, 8), torch.rand(4, 3, 8), torch.randn(8)
+    given = keys, queries, vector, None, None, True
+    grad = torch.randn(4, 3, 5)
+    with pytest.warns(UserWarning, match="scores_in_pieces is not compiled"):
+        assert torch.equal(kernels.scores(*given), EAGER.scores(*given))
+    with pytest.warns(UserWarning, match="scores_in_pieces_backward is not compiled"):
+        found = kernels.scores_backward(*given, grad)
+    for ours, expected in zip(found, EAGER.scores_backward(*given, grad), strict=True):
+        assert ours is expected is None or torch.equal(ours, expected)
+
+
 def test_a_wrong_argument_is_no_failure_of_the_compiler(monkeypatch):
     """The function's own error is raised, and the next call is tried as before."""
     monkeypatch.setattr("torch.compile", lambda function, **_: function)

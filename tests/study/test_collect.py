@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vrp.problem.datasets import reference
-from vrp.study.collect import collect
+from vrp.study.collect import _settings, collect
 from vrp.study.records import read_curves, read_runs, write_curves, write_runs
 from vrp.training.checkpoint import load_checkpoint
 
@@ -120,6 +120,34 @@ def test_multi_start_training_is_tested_both_ways(tmp_path):
     ]
     assert runs[1].cost < runs[0].cost
     assert runs[0].precision == "float32, products bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({"multistart": True}, "multistart=True"),
+        ({"start_from": "vrp10-conv1d"}, "start_from=vrp10-conv1d"),
+        ({"learning_rate_decay": "steps"}, "steps=[0.8]/0.1"),
+        ({"problem": {"max_demand": 5}}, "max_demand=5"),
+        ({"problem": {"_target_": "vrp.problem.ClusteredGenerator", "spread": 0.4}}, "spread=0.4"),
+    ],
+)
+def test_runs_that_were_trained_otherwise_are_told_apart(changed, shown, sweep):
+    """What has no column of its own is in the settings, if it is not as usual."""
+    config = load_checkpoint(sweep / "linear-s0" / "last.pt")["config"]
+    assert shown not in _settings(config)
+    parts = {key: config[key] | new for key, new in changed.items() if isinstance(new, dict)}
+    assert shown in _settings(config | changed | parts).split(" ")
+
+
+def test_another_vehicle_has_no_gap_to_the_usual_ones_tours(tmp_path):
+    """One that holds three times as much needs shorter tours, which nobody has computed."""
+    done = train(tmp_path, "problem.capacity=60", "encoder=linear", "seed=0")
+    assert done.returncode == 0, done.stderr
+    (run,), _ = collect([tmp_path / "outputs" / "tried"], ["kool10"], 20)
+    assert (run.problem, run.capacity) == ("vrp10-capacity60", 60)
+    assert run.cost > 0
+    assert (run.gap, run.reference_instances) == (None, None)
 
 
 def test_results_are_kept_while_the_checkpoint_is_the_same(collected, sweep):

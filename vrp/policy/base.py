@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -17,6 +19,17 @@ from vrp.problem.instances import Instances
 # What a policy records of each step of a rollout, so that the replay need not compute it again;
 # only the policy that made it knows its form.
 Tape = object
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Without dropout and the like, whatever happens meanwhile; then as before."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
 
 
 @dataclass(frozen=True)

@@ -44,29 +44,33 @@ EAGER = Kernels(
 
 
 class Fused:
-    """A function as one fused pass for any sizes; as it is once the compiler has failed on it.
+    """A function as one fused pass for any sizes, or another in its place without a compiler.
+
+    Args:
+        function: to be compiled.
+        eager: gives the same, and is used once the compiler has failed; `function` if None.
 
     Attributes:
         failed: whether it has.
     """
 
-    def __init__(self, function: Callable) -> None:
-        self._function = function
+    def __init__(self, function: Callable, eager: Callable | None = None) -> None:
+        self._eager = eager or function
         self._compiled = torch.compile(function, dynamic=True)
         self.failed = False
 
     def __call__(self, *arguments: Tensor) -> Tensor | tuple[Tensor, ...]:
         """What the function gives."""
         if self.failed:
-            return self._function(*arguments)
+            return self._eager(*arguments)
         try:
             return self._compiled(*arguments)
         except Exception as error:  # a compiler fails in every way
-            found = self._function(*arguments)  # fails again where the arguments are at fault
+            found = self._eager(*arguments)  # fails again where the arguments are at fault
             self.failed = True
             reason = str(error).strip().partition("\n")[0]
             warnings.warn(
-                f"{self._function.__name__} is not compiled: {reason}; it runs without",
+                f"{self._eager.__name__} is not compiled: {reason}; it runs without",
                 stacklevel=2,
             )
             return found
@@ -76,8 +80,9 @@ def compiled_kernels() -> Kernels:
     """Every loop as one fused pass."""
     return Kernels(
         Fused(additive.factors),
-        Fused(additive.scores_fused),
-        Fused(additive.scores_fused_backward),
+        # Eagerly, the fused forms would store every inner term.
+        Fused(additive.scores_fused, additive.scores_in_pieces),
+        Fused(additive.scores_fused_backward, additive.scores_in_pieces_backward),
         Fused(lstm.lstm_step),
         Fused(lstm.lstm_step_saving),
         Fused(lstm.lstm_step_backward),

@@ -90,10 +90,10 @@ class Instances:
         """The same instances on `device`."""
         return replace(
             self,
-            depot=self.depot.to(device, non_blocking=True),
-            customers=self.customers.to(device, non_blocking=True),
-            demand=self.demand.to(device, non_blocking=True),
-            capacity=self.capacity.to(device, non_blocking=True),
+            depot=self.depot.to(device),
+            customers=self.customers.to(device),
+            demand=self.demand.to(device),
+            capacity=self.capacity.to(device),
         )
 
     def coordinates(self) -> Tensor:

@@ -6,30 +6,28 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+import vrp.problem
 from vrp.evaluation.trained import load_trained
 from vrp.policy.initialisation import named_generator
 from vrp.problem import ClusteredGenerator, Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, gap_percent, reference, standard_set
-from vrp.search import Greedy, Multistart
-from vrp.search.base import Search
+from vrp.search.fixed import solve
 from vrp.study.records import CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
 _CHECKPOINT = "last.pt"
 _CACHE = "tests.json"  # in the run's folder
-_BATCH = 1000
 _CLUSTERED = "clustered"
 _CLUSTERED_INSTANCES = 10_000
 _ENCODERS = {"Conv1dEncoder": "conv1d", "LinearEncoder": "linear", "EmbeddingEncoder": "embedding"}
 _MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
 _BINS = 64  # of the embedding without a variant
-_SEARCHES: dict[str, Search] = {"greedy": Greedy(), "multistart": Multistart()}
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
 
 
@@ -253,10 +251,26 @@ def _settings(config: dict) -> str:
     found = {"baseline": _class(config["baseline"]).removesuffix("Baseline").lower()}
     found["decay"] = f"{config['learning_rate_decay']}/{config['decay_instances']}"
     found["clip"] = f"{config['grad_clip']}/{config['grad_clip_kind']}"
-    found |= {key: config[key] for key in ("weight_decay", "entropy_weight") if config.get(key)}
+    if config["learning_rate_decay"] == "steps":
+        found["steps"] = f"{config['learning_rate_steps']}/{config['learning_rate_factor']}"
+    seldom = ("weight_decay", "entropy_weight", "multistart", "start_from")
+    found |= {key: config[key] for key in seldom if config.get(key)}
+    found |= _drawn(config["problem"])
     policy = config["policy"]
     found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}
     return " ".join(f"{key}={value}" for key, value in found.items())
+
+
+def _drawn(problem: dict) -> dict[str, object]:
+    """In what the instances differ from those that their generator draws unless told."""
+    generator = getattr(vrp.problem, _class(problem))
+    usual = {f.name: f.default for f in fields(generator) if f.default is not MISSING}
+    named = ("num_customers", "capacity", "split_delivery")  # have columns of their own
+    return {
+        key: value
+        for key, value in problem.items()
+        if key in usual and key not in named and value != usual[key]
+    }
 
 
 def _precision(checkpoint: dict) -> str:
@@ -366,16 +380,12 @@ def _tested(described: Run, run: _Planned, test: _TestSet, decode: str) -> Run:
     if kept.get("checkpoint_sha256") != trained.sha256:
         kept = {"checkpoint_sha256": trained.sha256}
     if key not in kept:
-        search = _SEARCHES[decode]
-        costs = torch.cat(
-            [
-                search(trained.policy, instances[i : i + _BATCH], torch.Generator()).cost
-                for i in range(0, len(instances), _BATCH)
-            ]
-        )
-        known = reference(test.name) if test.name in STANDARD_SETS else None
-        gap, count = (None, None)
-        if known is not None and not described.split_delivery:
+        costs = solve(trained.policy, instances, decode).cost
+        gap, count = None, None
+        known = None
+        if test.name in STANDARD_SETS and not described.split_delivery:
+            known = reference(test.name, described.capacity)
+        if known is not None:
             gap, count = gap_percent(costs.numpy(), known.cost)
         kept[key] = {"cost": costs.mean().item(), "gap": gap, "reference_instances": count}
         (run.folder / _CACHE).write_text(json.dumps(kept, indent=2) + "\n")

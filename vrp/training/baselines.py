@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.base import Encoding, Policy
+from vrp.policy.base import Encoding, Policy, evaluating
 from vrp.policy.initialisation import initialise_layers, named_generator
 from vrp.problem import InstanceGenerator
 from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
+from vrp.search.fixed import solve
 from vrp.search.rollout import greedy_choice, rollout
-from vrp.training.batches import instances_at_once
 
 __all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBaseline"]
 
@@ -40,6 +40,10 @@ class Baseline(nn.Module, ABC):
     def after_step(self, policy: Policy, instances: int) -> None:
         """Told after every training step how many `instances` have been seen in all."""
 
+    def scalars(self) -> dict[str, float]:
+        """What TensorBoard shows of it."""
+        return {}
+
     def end_warmup(self) -> None:
         """Work from now on as after any first epochs of another kind; for measurements."""
 
@@ -58,13 +62,13 @@ class Baseline(nn.Module, ABC):
 
 
 class CriticBaseline(Baseline):
-    """A network that weights the embedded inputs by the actor's probabilities.
+    """A network that weights the embedded inputs by the policy's probabilities.
 
     The probabilities are those of the first step: they, and so the expected cost, depend on the
-    instance alone and not on the actions taken. The embedded inputs are the actor's node
-    embeddings and the scaled demands, with no gradient into the actor. Two dense layers follow,
+    instance alone and not on the actions taken. The embedded inputs are the policy's node
+    embeddings and the scaled demands, with no gradient into the policy. Two dense layers follow,
     the first with ReLU. The released code has another critic: embeddings of its own, three
-    attention blocks from a zero state instead of the actor's probabilities, then the two layers.
+    attention blocks from a zero state instead of the policy's probabilities, then the two layers.
 
     Args:
         embedding_dim: M, of the policy.
@@ -207,6 +211,7 @@ class RolloutBaseline(Baseline):
         self.register_buffer("costs", torch.zeros(eval_instances, dtype=torch.float64))
         # A number beside the buffer of a checkpoint: reading a buffer waits for the device.
         self._epochs = 0
+        self._p_value = float("nan")  # of the last test in this process
         self.register_load_state_dict_post_hook(_read_epochs)
 
     def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
@@ -242,6 +247,15 @@ class RolloutBaseline(Baseline):
             self.replaced += 1
             self.costs.copy_(self._solve(self.copy))
 
+    def scalars(self) -> dict[str, float]:
+        """Whether its copy is in use, how often it was replaced, and what the last test said."""
+        shown = {
+            "baseline/is_copy": float(self._epochs >= self.warmup_epochs),
+            "baseline/replaced": float(self.replaced),
+            "baseline/copy_cost": self.costs.mean().item(),
+        }
+        return shown if math.isnan(self._p_value) else shown | {"baseline/p": self._p_value}
+
     def end_warmup(self) -> None:
         """Leave the epochs of the moving average behind."""
         self._set_epochs(max(self._epochs, self.warmup_epochs))
@@ -249,11 +263,9 @@ class RolloutBaseline(Baseline):
     def is_better(self, challenger: Tensor, incumbent: Tensor) -> bool:
         """Whether the challenger's costs (n,) are lower and the paired test is significant."""
         difference = challenger - incumbent
-        if difference.mean() >= 0:
-            return False
         error = difference.std() / math.sqrt(len(difference))
-        p_value = torch.special.ndtr(difference.mean() / error)
-        return bool(p_value < self.significance)
+        self._p_value = float(torch.special.ndtr(difference.mean() / error))
+        return bool(difference.mean() < 0) and self._p_value < self.significance
 
     def _set_epochs(self, epochs: int) -> None:
         self._epochs = epochs
@@ -263,20 +275,14 @@ class RolloutBaseline(Baseline):
         """Greedy costs of the present comparison's instances, float64."""
         name = f"rollout-baseline/{int(self.replaced)}"
         instances = self._generator(self.eval_instances, named_generator(self._seed, name))
-        device, batch = self.costs.device, instances_at_once(instances.num_nodes)
-        parts = [
-            self._greedy(policy, instances[start : start + batch].to(device))[:, 0]
-            for start in range(0, self.eval_instances, batch)
-        ]
-        return torch.cat(parts)
+        device = self.costs.device
+        return solve(policy, instances, "greedy", device).cost.to(device)
 
     @torch.no_grad()
     def _greedy(self, policy: Policy, instances: Instances) -> Tensor:
-        was_training = policy.training
-        policy.eval()
-        encoding = policy.encode(instances)
-        actions = rollout(policy, instances, encoding, 1, greedy_choice)
-        policy.train(was_training)
+        with evaluating(policy):
+            encoding = policy.encode(instances)
+            actions = rollout(policy, instances, encoding, 1, greedy_choice)
         return tour_length(instances, actions)
 
 

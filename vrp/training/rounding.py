@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vrp.policy.base import Policy
+from vrp.policy.base import Policy, evaluating
 from vrp.problem.instances import Instances
 
 
@@ -25,9 +25,7 @@ def rounding_error(policy: Policy, instances: Instances, tours: Tensor) -> float
         return None
     found = []
     for network in (policy, policy.in_float32()):
-        was_training = network.training
-        network.eval()
-        replay = network.log_probs(network.encode(instances), instances, tours[:, None])
-        network.train(was_training)
+        with evaluating(network):
+            replay = network.log_probs(network.encode(instances), instances, tours[:, None])
         found.append(replay.log_prob.sum(-1))
     return (found[0] - found[1]).abs().mean().item()

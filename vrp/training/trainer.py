@@ -306,13 +306,15 @@ class Trainer:
             self.progress.step,
             {
                 "train/cost": learned.cost.mean().item(),
+                "train/advantage": learned.advantages.mean().item(),
                 "train/advantage_std": learned.advantages.std().item(),
                 "train/entropy": learned.entropy.item(),
                 "train/gradient_norm": norm.item(),
                 "train/learning_rate": self.optimizer.param_groups[0]["lr"],
                 "speed/instances_per_second": self.config["batch_size"] / seconds,
             }
-            | ({"train/baseline_loss": baseline_loss} if baseline_loss else {}),
+            | ({"train/baseline_loss": baseline_loss} if baseline_loss else {})
+            | self.learner.baseline.scalars(),
         )
 
     def _save(self, name: str) -> None:

@@ -11,12 +11,8 @@ from vrp.policy.base import Policy
 from vrp.policy.initialisation import named_generator
 from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
-from vrp.search import Greedy, Multistart, Solution
-from vrp.search.base import Search
-from vrp.search.solution import join
-from vrp.training.batches import instances_at_once
-
-_SEARCHES = {"greedy": Greedy(), "multistart": Multistart()}
+from vrp.search import Solution
+from vrp.search.fixed import solve
 
 
 @dataclass(frozen=True)
@@ -27,25 +23,17 @@ class Validation:
         name: of the standard set, or what was generated.
         instances: N problems on the CPU.
         reference_cost: (n,) float64, or None.
-        search: how they are solved; draws no random number.
+        decode: how they are solved, one of `vrp.search.fixed.FIXED`.
     """
 
     name: str
     instances: Instances
     reference_cost: np.ndarray | None
-    search: Search
+    decode: str
 
     def __call__(self, policy: Policy, device: torch.device) -> Solution:
         """Tours of all instances; leaves the policy as it is."""
-        was_training = policy.training
-        policy.eval()
-        batch = instances_at_once(self.instances.num_nodes)
-        parts = [
-            self.search(policy, self.instances[start : start + batch].to(device), torch.Generator())
-            for start in range(0, len(self.instances), batch)
-        ]
-        policy.train(was_training)
-        return join(parts)
+        return solve(policy, self.instances, self.decode, device)
 
     def gap(self, solution: Solution) -> float | None:
         """Percent above the reference, over the instances that have one."""
@@ -69,14 +57,14 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int, decode:
     Raises:
         ValueError: for an unknown name or a limit out of range.
     """
-    size, search = generator.num_customers, _SEARCHES[decode]
+    size = generator.num_customers
     standard = UniformGenerator(
         size, CAPACITY.get(size, generator.capacity), split_delivery=generator.split_delivery
     )
     if name == "auto":
         if generator != standard or size not in CAPACITY:
             instances = generator(limit, named_generator(0, "validation"))
-            return Validation("generated", instances, None, search)
+            return Validation("generated", instances, None, decode)
         name = f"kool{size}-val"
     instances = replace(standard_set(name, limit), split_delivery=generator.split_delivery)
     is_standard = not generator.split_delivery
@@ -85,4 +73,4 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int, decode:
         capacity = torch.full_like(instances.capacity, generator.capacity)
         instances = replace(instances, capacity=capacity)
     known = reference(name) if is_standard else None
-    return Validation(name, instances, None if known is None else known.cost, search)
+    return Validation(name, instances, None if known is None else known.cost, decode)
