@@ -22,6 +22,23 @@ from scripts.sweep import holds_checkpoint, holds_run, sweep_overrides
 from vrp.training.settings import MAY_DIFFER
 
 
+def _strict_capacity(num_customers: int) -> int:
+    """What a vehicle of Nazari's may carry under a mask that wants demand < load."""
+    file = _PROBLEMS / f"vrp{num_customers}.yaml"
+    if not file.is_file():
+        sizes = sorted(int(path.stem[3:]) for path in _PROBLEMS.glob("vrp[0-9]*.yaml"))
+        raise ValueError(
+            f"problem.num_customers is {num_customers}; the strict mask is for "
+            f"{', '.join(map(str, sizes))}"
+        )
+    return OmegaConf.load(file).capacity - 1
+
+
+_PROBLEMS = Path(__file__).resolve().parent.parent / "configs" / "problem"
+# Where a config is resolved, in a launcher's processes too, this module has been imported.
+OmegaConf.register_new_resolver("strict_capacity", _strict_capacity, replace=True)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is about to run.
@@ -190,7 +207,13 @@ def _refuse_other(folder: Path, schema: type, config: dict[str, Any], root: Path
         return
     stored = OmegaConf.load(file)
     stored.name = config["name"]  # holds the time, in the run's own words
-    before = check_config(schema, plain_config(stored), root)
+    try:
+        before = check_config(schema, plain_config(stored), root)
+    except UsageError as error:
+        raise UsageError(
+            f"{os.path.relpath(folder)} was begun by another version of this program ({error}); "
+            "give the sweep another folder with name=NAME"
+        ) from error
     here, there = leaves(config), leaves(before)
     for key in sorted({*here, *there} - MAY_DIFFER):
         if here.get(key) != there.get(key):

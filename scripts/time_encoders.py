@@ -9,6 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vrp.study.steps import StepTime
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scripts/ there
@@ -17,23 +21,38 @@ if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scr
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.heap import settle_heap  # noqa: E402
 
+# What the study compares the encoders on, and how train.py is told so.
+CASES = {
+    "vrp10": [],
+    "vrp20": ["problem=vrp20"],
+    "vrp20-attention": ["sweep=encoders_attention"],
+}
+_ENCODERS = ("conv1d", "linear", "embedding")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Time, print, and write; 2 and one line if the file cannot be written."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "cases", nargs="*", default=[*CASES], metavar="CASE",
+        help=f"{', '.join(CASES)}; all unless given",
+    )  # fmt: skip
     parser.add_argument("--turns", type=int, default=300, help="of each encoder, at least 20")
     parser.add_argument("--threads", type=int, help="of the CPU; all unless given")
     parser.add_argument("--output", type=Path, help="a file for every turn")
     options = parser.parse_args(arguments)
     if options.turns < 20:
         parser.error(f"--turns is {options.turns}; it must be at least 20")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads is {options.threads}; it must be at least 1")
+    for case in options.cases:
+        if case not in CASES:
+            parser.error(f"CASE is {case}; allowed: {', '.join(CASES)}")
     choose_waiting(Reading.now())
-    from statistics import median
-
-    from vrp.study.steps import of_encoder, speedup, write_steps
-    from vrp.study.timing import BATCH, ROLLOUTS, time_steps
+    from vrp.study.steps import write_steps
+    from vrp.study.timing import time_steps
     from vrp.training.device import choose_device
 
     try:
@@ -44,9 +63,46 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"not timed: {error}", file=sys.stderr)
         return 2
-    steps = time_steps(options.turns)
-    print(f"VRP10, batch {BATCH}, {ROLLOUTS} tours, {steps[0].threads} threads; medians")
-    for encoder in dict.fromkeys(step.encoder for step in steps):
+    steps: list[StepTime] = []
+    try:
+        for case in options.cases:
+            found = time_steps(case, encoder_configs(CASES[case]), options.turns)
+            _print(found)
+            steps += found
+    except KeyboardInterrupt:
+        print("interrupted; no turn was written", file=sys.stderr)
+        return 130
+    if options.output:
+        write_steps(options.output, steps)
+        print(f"turns: {options.output}")
+    return 0
+
+
+def encoder_configs(overrides: list[str]) -> dict[str, dict]:
+    """What `train.py` would train, by encoder."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    found = {}
+    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        for encoder in _ENCODERS:
+            config = hydra.compose("config", [*overrides, f"encoder={encoder}"])
+            own = OmegaConf.masked_copy(config, [key for key in config if key != "name"])
+            found[encoder] = OmegaConf.to_container(own, resolve=True)
+    return found
+
+
+def _print(steps: list[StepTime]) -> None:
+    from statistics import median
+
+    from vrp.study.steps import of_encoder, speedup
+
+    first = steps[0]
+    print(
+        f"{first.problem}, batch {first.batch_size}, {first.num_rollouts} tours, "
+        f"{first.threads} threads; medians"
+    )
+    for encoder in _ENCODERS:
         mine = of_encoder(steps, encoder)
         whole = median(step.step_ms for step in mine)
         alone = median(step.encoder_ms for step in mine)
@@ -55,10 +111,6 @@ def main(arguments: list[str] | None = None) -> int:
         if ratio is not None:
             line += f", speed {ratio.value:.3f} of linear's ({ratio.low:.3f} to {ratio.high:.3f})"
         print(line)
-    if options.output:
-        write_steps(options.output, steps)
-        print(f"turns: {options.output}")
-    return 0
 
 
 if __name__ == "__main__":

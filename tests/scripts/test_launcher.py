@@ -574,6 +574,19 @@ class TestSweep:
         assert lines[0].startswith("multirun/toy/square-s1 was begun with another shape.side: 4")
         assert checkpoint.read_text() == "weights"
 
+    def test_runs_of_another_version_are_not_continued(self, run, tmp_path):
+        """A stored config that lacks a key of today's is named with its folder."""
+        run("--multirun", "seed=0,1")
+        folder = tmp_path / "multirun" / "toy" / "square-s1"
+        (folder / "last.pt").write_text("weights")
+        stored = folder / ".hydra" / "config.yaml"
+        lines = stored.read_text().splitlines(keepends=True)
+        stored.write_text("".join(line for line in lines if not line.startswith("seed:")))
+        code, lines, seen = run("--multirun", "seed=0,1")
+        assert (code, len(lines), seen) == (2, 1, [])
+        assert lines[0].startswith("multirun/toy/square-s1 was begun by another version of this")
+        assert "seed: required" in lines[0]
+
     def test_a_failed_job_does_not_stop_the_others(self, run, tmp_path, capsys):
         """The sweep goes on, says what failed, leaves its error, and ends with its code."""
 

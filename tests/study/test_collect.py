@@ -195,7 +195,7 @@ def test_equal_seeds_pair(sweep):
 def test_the_mask_with_one_less_is_a_variant(tmp_path):
     """It is trained on capacity 19, and listed and tested as what it stands for."""
     cwd = tmp_path
-    done = train(cwd, "encoder=linear", "+suspect=strict_mask10,reshaped", "seed=0")
+    done = train(cwd, "encoder=linear", "+suspect=strict_mask,reshaped", "seed=0")
     assert done.returncode == 0, done.stderr
     runs, _ = collect([cwd / "outputs" / "tried"], ["kool10"], 10)
     by_variant = {run.variant: run for run in runs}
@@ -205,7 +205,7 @@ def test_the_mask_with_one_less_is_a_variant(tmp_path):
     assert {run.capacity for run in runs} == {20}
     assert {run.validation for run in runs} == {"kool10-val"}
     assert len({run.settings for run in runs}) == 1
-    folder = cwd / "outputs" / "tried" / "linear-s0-strict_mask10"
+    folder = cwd / "outputs" / "tried" / "linear-s0-strict_mask"
     assert load_checkpoint(folder / "last.pt")["config"]["problem"]["capacity"] == 19
 
 

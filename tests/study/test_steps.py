@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from synthetic import steps
 
-from scripts.time_encoders import main
+from scripts.time_encoders import CASES, encoder_configs, main
 from vrp.study.steps import read_steps, speedup, write_steps
+from vrp.study.timing import make_timed
 
 
 def test_a_file_gives_back_what_was_written(tmp_path):
@@ -52,10 +54,28 @@ def test_a_time_is_above_zero():
 def test_the_command_times_all_encoders(tmp_path, capsys):
     """Prints a line for each, and leaves every turn."""
     path = tmp_path / "new" / "steps.csv"
-    assert main(["--turns", "20", "--threads", "1", "--output", str(path)]) == 0
+    assert main(["vrp10", "--turns", "20", "--threads", "1", "--output", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == ["conv1d", "linear", "embedding"]
     assert "of linear's" in lines[1]
     assert len(read_steps(path)) == 60
+
+
+@pytest.mark.parametrize("wrong", [("--turns", "19"), ("--threads", "0"), ("vrp11",)])
+def test_what_cannot_be_timed_is_named(wrong, capsys):
+    """Before anything is built."""
     with pytest.raises(SystemExit):
-        main(["--turns", "19"])
+        main([*wrong])
+    assert wrong[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", ["vrp10", "vrp20-attention"])
+def test_only_the_encoder_differs(case):
+    """The encoders' policies play the same tours, step by step, however long that is done."""
+    played = []
+    for config in encoder_configs(CASES[case]).values():
+        timed = make_timed(config | {"batch_size": 4})
+        played.append([timed.step()[0].cost for _ in range(3)])
+    for conv1d, linear, embedding in zip(*played, strict=True):
+        assert torch.equal(conv1d, linear)
+        assert torch.equal(conv1d, embedding)

@@ -12,7 +12,7 @@ from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import Slowdown, late_fall, values_at
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed, seeds_needed
-from vrp.study.steps import of_encoder, speedup
+from vrp.study.steps import StepTime, of_encoder, speedup
 from vrp.study.suspects import strikes
 from vrp.study.wording import (
     between,
@@ -356,12 +356,20 @@ def _embedding_elsewhere(analysis: Analysis) -> str:
 
 
 def _fastest(analysis: Analysis) -> str:
-    steps = [step for step in analysis.steps if step.problem == analysis.plan.problem]
-    if not steps:
+    by_problem = {
+        problem: [step for step in analysis.steps if step.problem == problem]
+        for problem in dict.fromkeys(step.problem for step in analysis.steps)
+    }
+    if not by_problem:
         return (
             "Which encoder trains fastest: no data, no `steps.csv`. The counted runs shared their "
             "machine, so their rates do not compare the encoders."
         )
+    parts = [f"{title(problem)}: {_speeds(steps)}" for problem, steps in by_problem.items()]
+    return f"Speed of a whole training step against Linear's. {' '.join(parts)}"
+
+
+def _speeds(steps: Sequence[StepTime]) -> str:
     parts, shares = [], []
     for encoder in dict.fromkeys(step.encoder for step in steps):
         mine = of_encoder(steps, encoder)
@@ -376,7 +384,4 @@ def _fastest(analysis: Analysis) -> str:
         elif ratio.high < 1:
             verdict = "slower"
         parts.append(f"{name(encoder)} {estimate(ratio, 3)}, {verdict}")
-    return (
-        "Speed of a whole training step, instances per second against Linear's: "
-        f"{'; '.join(parts)}. The encoder alone is a small part of the step: {listed(shares)}."
-    )
+    return f"{'; '.join(parts)} (the encoder alone: {listed(shares)} of the step)."

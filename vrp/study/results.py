@@ -141,9 +141,9 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
     text = (
         f"**Speed of a training step, {title(problem)}**: batch {first.batch_size}, "
         f"{first.num_rollouts} tours, {count(first.threads, 'thread')}, {first.device}, torch "
-        f"{first.torch}; the encoders took turns in one process. Milliseconds are medians, the "
-        "ratio's 95 % interval is over blocks of ten turns. The counted runs shared their machine, "
-        "so their seconds and rates above do not compare the encoders."
+        f"{first.torch}; the encoders took turns in one process, on the same tours. Milliseconds "
+        "are medians over all turns; the speed is the geometric mean, over blocks of ten turns, of "
+        "the ratio of the blocks' medians, with its 95 % interval."
     )
     header = (
         "encoder", "turns", "ms per step", "encoder alone, ms", "share of the step",

@@ -62,22 +62,32 @@ def read_steps(path: Path) -> list[StepTime]:
     Raises:
         OSError: if it cannot be read.
         ValueError: names the file, the line, the column, its value and what is allowed; or if the
-            turns are not all of the same encoders on one machine.
+            turns of a problem are not all of the same encoders on one machine.
     """
     _, steps = read_lines(path, StepTime)
-    settings = ("problem", "batch_size", "num_rollouts", "threads", "device", "torch")
+    _check_alike(path, steps, ("threads", "device", "torch"))
+    for problem in dict.fromkeys(step.problem for step in steps):
+        _check_turns(path, [step for step in steps if step.problem == problem])
+    return steps
+
+
+def _check_alike(path: Path, steps: Sequence[StepTime], settings: Iterable[str]) -> None:
     for setting in settings:
         if len({getattr(step, setting) for step in steps}) > 1:
             raise ValueError(f"{path}: the lines differ in {setting}; one is allowed")
+
+
+def _check_turns(path: Path, steps: Sequence[StepTime]) -> None:
+    """Those of one problem."""
+    _check_alike(path, steps, ("batch_size", "num_rollouts"))
     turns = {
-        encoder: [step.turn for step in steps if step.encoder == encoder]
+        encoder: [step.turn for step in of_encoder(steps, encoder)]
         for encoder in dict.fromkeys(step.encoder for step in steps)
     }
     if any(found != list(range(len(found))) for found in turns.values()) or (
         len({len(found) for found in turns.values()}) > 1
     ):
         raise ValueError(f"{path}: turns are missing or there twice; each encoder has one of each")
-    return steps
 
 
 def write_steps(path: Path, steps: Sequence[StepTime]) -> None:

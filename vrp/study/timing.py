@@ -3,81 +3,94 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from vrp.policy import PointerPolicy
-from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, Encoder, LinearEncoder
-from vrp.problem import UniformGenerator
+from vrp.policy.base import Policy
+from vrp.policy.initialisation import named_generator
 from vrp.study.steps import StepTime
-from vrp.training.baselines import SharedBaseline
-from vrp.training.learner import Learner
+from vrp.training.build import build_generator, build_learner
+from vrp.training.learner import Learned
+from vrp.training.step import TrainingStep, make_optimizer
 
-BATCH, ROLLOUTS = 64, 8  # of the study's runs
-_MADE: dict[str, Callable[[int], Encoder]] = {
-    "conv1d": Conv1dEncoder,
-    "linear": LinearEncoder,
-    "embedding": EmbeddingEncoder,
-}
 _WARMUP = 3  # turns that are not counted
+_LAST = ("pointer_vector", "combine")  # layers without whose output all nodes score alike
 
 
 @dataclass(frozen=True)
-class _Timed:
+class Timed:
     """What one encoder does in a turn."""
 
-    step: Callable[[], None]
-    alone: Callable[[], None]
+    step: Callable[[], tuple[Learned, Tensor]]  # a whole training step, as `TrainingStep`
+    alone: Callable[[], None]  # the encoder, forward and backward
 
 
-def time_steps(turns: int, width: int = 128) -> list[StepTime]:
-    """The step of the study's default run on VRP10, compiled where that is possible.
+def time_steps(problem: str, configs: Mapping[str, dict], turns: int) -> list[StepTime]:
+    """The training step of each config, compiled where that is possible.
+
+    All policies choose uniformly and stay as they are, so that with the same random
+    numbers they play the same tours: only the encoder differs.
 
     Args:
+        problem: as runs.csv names it.
+        configs: plain and complete, by the name of their encoder.
         turns: of each encoder.
-        width: of the embeddings, M.
     """
-    timed = {name: _timed(make(width), width) for name, make in _MADE.items()}
+    timed = {name: make_timed(config) for name, config in configs.items()}
     order, found = list(timed), []
-    for turn in tqdm(range(-_WARMUP, turns), "training steps", leave=False, disable=None):
+    for turn in tqdm(range(-_WARMUP, turns), f"steps of {problem}", leave=False, disable=None):
         first = turn % len(order)
-        for name in order[first:] + order[:first]:  # nobody is always after the same
+        for name in order[first:] + order[:first]:  # so that no encoder always follows the same one
             work = timed[name]
             step, alone = _milliseconds(work.step), _milliseconds(work.alone)
             if turn >= 0:
                 found.append(
                     StepTime(
-                        "vrp10", name, turn, BATCH, ROLLOUTS, step, alone,
-                        torch.get_num_threads(), "cpu", torch.__version__,
+                        problem, name, turn, configs[name]["batch_size"],
+                        configs[name]["num_rollouts"], step, alone, torch.get_num_threads(), "cpu",
+                        str(torch.__version__),
                     )
                 )  # fmt: skip
     return found
 
 
-def _timed(encoder: Encoder, width: int) -> _Timed:
-    learner = Learner(PointerPolicy(encoder, width, glimpses=0), SharedBaseline(), ROLLOUTS).train()
-    learner.policy.initialise(0)
+def make_timed(config: dict) -> Timed:
+    """A policy that chooses uniformly and stays as it is; `config` is plain and complete."""
+    config = config | {"learning_rate": 0.0, "weight_decay": 0.0}
+    generator = build_generator(config)
+    learner = build_learner(config, generator).train()
+    learner.policy.initialise(config["seed"])
+    learner.baseline.initialise(config["seed"], learner.policy)
+    _let_choose_uniformly(learner.policy)
     learner.compile_kernels()
-    optimizer = torch.optim.Adam(learner.parameters(), 1e-3, fused=True)
-    generator = UniformGenerator(num_customers=10, capacity=20)
-    random = torch.Generator().manual_seed(0)
+    step = TrainingStep(
+        config, generator, learner, make_optimizer(config, learner), torch.device("cpu")
+    )
+    numbers, encoder = count(), learner.policy.encoder
+    points = generator(config["batch_size"], named_generator(0, "points")).coordinates()
+    gradient = torch.ones(*points.shape[:2], encoder.embedding_dim)
 
-    def step() -> None:
-        instances = generator(BATCH, random)
-        learned = learner(instances, learner.draw(instances, random))
-        optimizer.zero_grad()
-        learned.loss.backward()
-        optimizer.step()
+    def once() -> tuple[Learned, Tensor]:
+        number = next(numbers)
+        return step(number, number * config["batch_size"])
 
-    points = generator(BATCH, random).coordinates()
-    gradient = torch.ones(*points.shape[:2], width)
-    return _Timed(step, lambda: encoder(points).backward(gradient))
+    return Timed(once, lambda: encoder(points).backward(gradient))
 
 
-def _milliseconds(work: Callable[[], None]) -> float:
+def _let_choose_uniformly(policy: Policy) -> None:
+    for name in _LAST:
+        layer: nn.Linear | None = getattr(policy, name, None)
+        if layer is not None:
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return round(1000 * (time.perf_counter() - begun), 4)
