@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic import PLAN, curve, run
@@ -40,9 +42,10 @@ def test_a_band_is_the_mean_of_the_curves():
     assert band.mean.tolist() == [21, 11, 7]
     assert (band.low < band.mean).all()
     assert (band.mean < band.high).all()
-    seconds = band_by_seconds(both)
-    assert (seconds.x[0], seconds.x[-1], seconds.count) == (0, 2, 2)
-    assert seconds.mean[-1] == (6 + 12) / 2
+    longer = [made([20, 10, 6, 5]), made([22, 12, 8], seconds=1.5)]
+    seconds = band_by_seconds(longer)  # both have been validated once at 1.5, one ends at 3
+    assert (seconds.x[0], seconds.x[-1], seconds.count) == (1.5, 3, 2)
+    assert seconds.mean[-1] == (5 + 8) / 2
 
 
 def test_there_is_no_band_without_common_ground():
@@ -66,7 +69,7 @@ def test_the_late_fall_is_of_the_budget():
 
 
 def test_gaps_give_way_to_costs_where_a_run_has_none():
-    """All curves of a figure have one unit."""
+    """All curves of a figure have one unit; instances with a known gap give it to all runs."""
     runs = [run("linear", seed, 5.0) for seed in range(2)]
     points = [point for each in runs for point in curve(each)]
     assert Curves(points, runs).are_gaps
@@ -74,6 +77,12 @@ def test_gaps_give_way_to_costs_where_a_run_has_none():
     points[-1] = CurvePoint(
         last.sweep, last.run, last.instances, last.seconds, last.train_seconds, None, 5.0, None
     )
+    both = Curves(points, runs)
+    assert both.are_gaps
+    known = runs[0].val_cost / (1 + runs[0].val_gap / 100)
+    assert both.of(runs)[1].values[-1] == pytest.approx(100 * (5.0 / known - 1), abs=0.5)
+    runs[1] = replace(runs[1], validation="others")
+    points = [replace(p, val_gap=None) if p.key == runs[1].key else p for p in points]
     assert not Curves(points, runs).are_gaps
     assert Curves(points, runs[:1]).are_gaps
 

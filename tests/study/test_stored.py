@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from vrp.study.plan import read_plan, read_remarks
 from vrp.study.records import read_curves, read_runs
 from vrp.study.report import make_report, write_report
+from vrp.study.statistics import paired_difference
 from vrp.study.steps import read_steps
+from vrp.study.wording import signed
 
 STUDY = Path(__file__).resolve().parents[2] / "checkpoints" / "encoder-study"
 
@@ -30,6 +34,21 @@ def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
 def _text(path: Path) -> str:
     """Without the pictures inside, which another version of matplotlib draws otherwise."""
     return re.sub(r'src="data:[^"]*"', "", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("decode", "words"), [("greedy", "greedy"), ("multistart", "multi-start")])
+def test_the_added_seeds_alone_say_what_the_remarks_say(decode, words):
+    """The attention policy's seeds 3 to 7, which were added after the first three were seen."""
+    costs = {
+        (run.encoder, run.seed): run.cost
+        for run in read_runs(STUDY / "runs.csv")
+        if (run.problem, run.decode) == ("vrp20-attention", decode)
+    }
+    ours, theirs = ([costs[name, seed] for seed in range(3, 8)] for name in ("conv1d", "linear"))
+    found = paired_difference(ours, theirs).scaled(100 * 5 / sum(theirs))
+    low, high = signed(found.low), signed(found.high)
+    remarks = " ".join(read_remarks(STUDY / "plan.json"))
+    assert f"{signed(found.value)} % ({low} to {high}) in {words} tours" in remarks
 
 
 def test_no_run_was_counted_that_the_plan_does_not_know():

@@ -17,7 +17,7 @@ from vrp.study.statistics import Interval, holm, mean_interval
 from vrp.study.steps import StepTime
 
 Verdict = Literal["equivalent", "different", "undecided", "no data"]
-_EARLY = 0.1  # share of the budget by which a run that does not learn has ended to learn
+_EARLY = 0.1  # share of the budget after which a run is asked whether it still learns
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Analysis:
         return [e for e in self.effects.get(problem, []) if e.encoder == "embedding"]
 
     def _families(self, changed: Mapping[str, Mapping]) -> dict[str, list[Comparison]]:
-        """The secondary comparisons by question; Holm's correction is within a question."""
+        """The secondary comparisons by question."""
         families = {"encoders": list(self.secondary), "changes": [], "tables": []}
         for found in changed.values():
             for (encoder, _), (_, comparison) in found.items():
@@ -218,12 +218,18 @@ class Analysis:
         return {**self.families, "encoders": asked}
 
     def _adjust(self) -> tuple[dict[Comparison, float], dict[Comparison, float]]:
-        difference, equivalence = {}, {}
-        for family in self.families.values():
-            difference |= zip(family, holm([c.p for c in family]), strict=True)
-        for family in self.equivalence_families.values():
-            equivalence |= zip(family, holm([c.equivalence.p for c in family]), strict=True)
-        return difference, equivalence
+        """Holm's p of all secondary comparisons, of a difference and of equivalence."""
+        all_of = [c for family in self.families.values() for c in family]
+        asked = [c for family in self.equivalence_families.values() for c in family]
+        return (
+            dict(zip(all_of, holm([c.p for c in all_of]), strict=True)),
+            dict(zip(asked, holm([c.equivalence.p for c in asked]), strict=True)),
+        )
+
+    @property
+    def equivalence_tests(self) -> int:
+        """How many there are beside the primary one."""
+        return len(self._equivalence)
 
     def adjusted_difference(self, comparison: Comparison | None) -> float | None:
         """Holm's p of the difference; None without two seeds."""

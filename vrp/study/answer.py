@@ -121,6 +121,8 @@ def _evidence(analysis: Analysis) -> str:
             parts.append(f"**Not as planned:** {'; '.join(deviations)}.")
     parts.append("Intervals have 95 % confidence.")
     parts.append(tally(analysis))
+    if analysis.remarks:
+        parts.append("Section 9 says what was decided after a look at results.")
     return " ".join(parts)
 
 
@@ -132,8 +134,8 @@ def tally(analysis: Analysis) -> str:
     text = _tally(analysis, runs)
     if len(plain) == len(runs):
         return f"{text}."
-    encoders = f"Of the encoders as they are on {title(problem)}, {_tally(analysis, plain)}"
-    return f"{encoders}; of all, {text}."
+    unchanged = f"Of the runs of unchanged encoders on {title(problem)}, {_tally(analysis, plain)}"
+    return f"{unchanged}; of all in the study, {text}."
 
 
 def _tally(analysis: Analysis, runs: list[Run]) -> str:

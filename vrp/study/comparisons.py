@@ -121,6 +121,14 @@ class Study:
         planned = [(name, seed) for name in self.plan.encoders for seed in self.plan.seeds]
         return [pair for pair in planned if pair not in known]
 
+    def lost(self, encoder: str, problem: str) -> int:
+        """How many of an encoder's runs as it is failed, stopped, are missing or untested."""
+        kind = (encoder, "", problem)
+        return sum(
+            (run.encoder, run.variant, run.problem) == kind and run.key not in self.counted
+            for run in self.runs.values()
+        )
+
     def _is_primary(self, run: Run) -> bool:
         return not run.variant and run.problem == self.plan.problem and self._may_answer(run)
 

@@ -68,7 +68,7 @@ def _difference_figure(primary: Comparison) -> Picture:
     label = f"{primary.name}\nminus\n{primary.reference}"
     svg = dot_rows(
         [Dots(label, values, primary.percent, "#0072B2", count(len(values), "pair"))],
-        "difference in tour length, same seed (% of the mean)",
+        f"difference in tour length, same seed (% of {primary.reference}'s mean)",
         margin=primary.margin_percent,
         zero="equal",
     )
@@ -93,7 +93,7 @@ def _power(analysis: Analysis, primary: Comparison) -> str:
 
 
 def _unplanned(analysis: Analysis) -> str:
-    """That seeds beside the plan's stay out."""
+    """Which seeds outside the plan were left out."""
     plan, study = analysis.plan, analysis.study
     plain = study.plain(analysis.primary.test)
     others = {seed for name in plan.encoders for seed in plain[name]} - set(plan.seeds)
@@ -148,12 +148,12 @@ def secondary_section(analysis: Analysis) -> Section:
         "after Holm", f"p of equivalence (±{analysis.plan.margin_percent:g} %)", "after Holm",
     )  # fmt: skip
     note = (
-        "Holm's correction is within a question. Here it is over the "
-        f"{count(len(analysis.families['encoders']), 'comparison')} of encoders with two seeds or "
-        f"more; equivalence is asked of {listed(map(name, analysis.plan.encoders))} only, and "
-        f"corrected over these {count(len(analysis.equivalence_families['encoders']), 'test')}. "
-        f"Section 6 corrects over {count(len(analysis.families['changes']), 'change')}, section 7 "
-        f"over {count(len(analysis.families['tables']), 'table')}. After correction, a p below "
+        "Holm's correction is over all secondary comparisons with two seeds or more: "
+        f"{len(analysis.families['encoders'])} of encoders, here, "
+        f"{count(len(analysis.families['changes']), 'change')} in section 6 and "
+        f"{count(len(analysis.families['tables']), 'table')} in section 7. Of two encoders, "
+        f"equivalence is asked of {listed(map(name, analysis.plan.encoders))} only; its p are "
+        f"corrected over {count(analysis.equivalence_tests, 'test')}. After correction, a p below "
         f"{analysis.plan.alpha:g} counts. Intervals, learning speeds and rates are not corrected."
     )
     return Section(heading, (Table(header, tuple(rows)), Text(note)))
@@ -198,10 +198,11 @@ def pairing_section(analysis: Analysis) -> Section:
     primary = analysis.primary
     if primary is not None and len(primary.seeds) > 2:
         names = (primary.name, primary.reference)
-        svg = paired_points(*map(list, primary.costs), primary.seeds, names)
+        svg = paired_points(*map(list, primary.costs), names)
         caption = (
-            f"Each point is one seed, with its number: cost of {names[0]} over cost of {names[1]}. "
-            "Points along the line would mean that the seed decides; a cloud, that it does not."
+            f"Each point is one seed: the cost of {names[0]} (vertical) against "
+            f"that of {names[1]} (horizontal). On the line the encoders agree; how far the points "
+            "lie along it is what the seed decides."
         )
         blocks.append(Picture("pairing.svg", svg, caption))
     return Section(heading, tuple(blocks))

@@ -139,12 +139,14 @@ def _inline(text: str) -> str:
 
 
 _STYLE = (
-    "body{max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff;"
+    "body{max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff;"
     "font:16px/1.5 system-ui,sans-serif}"
-    "h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem;border-bottom:1px solid #ccc}"
+    "p,li,figcaption{max-width:50rem}h1{font-size:1.6rem}"
+    "h2{font-size:1.2rem;margin-top:2.5rem;border-bottom:1px solid #ccc}"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:1rem 0}"
     "th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
-    "th{border-bottom:2px solid #888}.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "th{border-bottom:2px solid #888}"
+    ".n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}"
     "code{background:#f2f2f2;padding:0 .2em;border-radius:3px}"
     "figure{margin:1.5rem 0}img{max-width:100%;height:auto}"
     "figcaption{font-size:.85rem;color:#444}"

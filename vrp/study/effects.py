@@ -59,12 +59,13 @@ def lines(
     groups = {kind: runs for kind, runs in groups.items() if {r.validation for r in runs} <= sets}
     curves = Curves(analysis.points, [run for runs in groups.values() for run in runs])
     bands = {kind: band_by_instances(curves.of(runs)) for kind, runs in groups.items()}
-    bands = {kind: band for kind, band in bands.items() if band is not None}
+    bands = {kind: band.tail() for kind, band in bands.items() if band is not None}
     if len(bands) < 2:
         return []
     svg = learning_lines(bands, curves.unit, are_ordered=which == "bins")
     caption = (
         f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed. "
-        "The bands are left out, since they would hide the lines; the tables have the intervals."
+        "The bands are left out, since they would hide the lines; the tables have the intervals. "
+        "The first point is the first validation after the start."
     )
     return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]

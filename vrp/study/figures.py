@@ -129,9 +129,7 @@ def dot_rows(
 
 
 @_DRAWN_ALIKE
-def paired_points(
-    ours: Sequence[float], theirs: Sequence[float], seeds: Sequence[int], names: tuple[str, str]
-) -> bytes:
+def paired_points(ours: Sequence[float], theirs: Sequence[float], names: tuple[str, str]) -> bytes:
     """A point for each seed: the cost of the one encoder over that of the other."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     panel = figure.subplots()
@@ -140,14 +138,10 @@ def paired_points(
     ends = [low - pad, high + pad]
     panel.plot(ends, ends, color=_GREY, linewidth=1, zorder=1)
     panel.text(
-        ends[1], ends[1], "equal ", ha="right", va="top", rotation=45, rotation_mode="anchor",
-        fontsize=9, color=_GREY,
+        ends[1] - pad, ends[1] - pad, "equal", ha="right", va="top", rotation=45,
+        rotation_mode="anchor", fontsize=9, color=_GREY,
     )  # fmt: skip
     panel.plot(theirs, ours, "o", color=COLOURS["conv1d"], markersize=6, alpha=0.8)
-    for x, y, seed in zip(theirs, ours, seeds, strict=True):
-        panel.annotate(
-            str(seed), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=_GREY
-        )
     panel.set(xlim=ends, ylim=ends, aspect="equal")
     panel.set(xlabel=f"mean tour length, {names[1]}", ylabel=f"mean tour length, {names[0]}")
     panel.locator_params(nbins=5)

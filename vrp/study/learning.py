@@ -64,6 +64,10 @@ class Band:
     high: np.ndarray
     count: int
 
+    def tail(self) -> Band:
+        """Without its first point."""
+        return Band(self.x[1:], self.mean[1:], self.low[1:], self.high[1:], self.count)
+
 
 @dataclass(frozen=True)
 class Slowdown:
@@ -86,15 +90,26 @@ class Curves:
 
     Args:
         points: all lines of curves.csv.
-        runs: keys of the runs to look at; their values are gaps if all of them have gaps.
+        runs: to look at; their values are gaps if all of them have gaps, or were validated on
+            instances on which another one has.
     """
 
     def __init__(self, points: Iterable[CurvePoint], runs: Iterable[Run]) -> None:
-        wanted = {run.key for run in runs}
+        validations = {run.key: run.validation for run in runs}
         found: dict[tuple, list[CurvePoint]] = {}
         for point in points:
-            if point.key in wanted and point.val_cost is not None:
+            if point.key in validations and point.val_cost is not None:
                 found.setdefault(point.key, []).append(point)
+        references = {
+            validations[key]: point.val_cost / (1 + point.val_gap / 100)
+            for key, row in found.items()
+            for point in row
+            if point.val_gap is not None
+        }
+        found = {
+            key: [_with_gap(point, references.get(validations[key])) for point in row]
+            for key, row in found.items()
+        }
         found = {key: row for key, row in found.items() if len(row) > 1}
         self.are_gaps = all(p.val_gap is not None for row in found.values() for p in row)
         self._curves = {key: self._curve(row) for key, row in found.items()}
@@ -168,10 +183,15 @@ def band_by_instances(curves: Sequence[Curve]) -> Band | None:
 
 
 def band_by_seconds(curves: Sequence[Curve]) -> Band | None:
-    """At even steps over the seconds that all curves have; None if there are none."""
+    """At even steps over the seconds that all curves have; None if there are none.
+
+    It begins where all have been validated after their start: between an untrained policy and the
+    first validation a straight line says nothing.
+    """
+    curves = [curve for curve in curves if len(curve.train_seconds) > 1]
     if not curves:
         return None
-    least, most = _shared([curve.train_seconds for curve in curves])
+    least, most = _shared([curve.train_seconds[1:] for curve in curves])
     if least >= most:
         return None
     x = np.linspace(least, most, _GRID)
@@ -201,6 +221,12 @@ def late_fall(points: Iterable[CurvePoint], runs: Iterable[Run], after: float) -
         before = float(np.interp(after * x[-1], x, cost))
         falls.append(100 * (1 - cost[-1] / before))
     return mean_interval(falls) if falls else None
+
+
+def _with_gap(point: CurvePoint, reference_cost: float | None) -> CurvePoint:
+    if point.val_gap is not None or reference_cost is None:
+        return point
+    return replace(point, val_gap=100 * (point.val_cost / reference_cost - 1))
 
 
 def values_at(points: Iterable[CurvePoint], runs: Iterable[Run], part: float) -> list[float]:

@@ -42,7 +42,7 @@ def results(analysis: Analysis) -> Section:
                 "tour lengths; in brackets the 95 % interval over seeds."
             )
         )
-        blocks.append(_encoder_table(plain))
+        blocks.append(_encoder_table(analysis, plain))
         known = _published(test, rows[0])
         if known:
             blocks.append(_published_table(test, known, plain))
@@ -52,7 +52,7 @@ def results(analysis: Analysis) -> Section:
     return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
 
 
-def _encoder_table(plain: dict[str, dict[int, Run]]) -> Table:
+def _encoder_table(analysis: Analysis, plain: dict[str, dict[int, Run]]) -> Table:
     rows = []
     for encoder, by_seed in plain.items():
         runs = list(by_seed.values())
@@ -66,14 +66,14 @@ def _encoder_table(plain: dict[str, dict[int, Run]]) -> Table:
                 estimate(mean_interval(costs(runs)), 4),
                 "-" if gap is None else f"{estimate(gap, 2, unit=' %')}, on {over}",
                 number(mean_of(runs, "seconds").value, 0),
-                number(mean_of(runs, "train_seconds").value, 0),
                 number(mean_interval(rates).value, 0) if rates else "-",
                 span(r.parameters for r in runs if r.parameters is not None),
+                str(analysis.study.lost(encoder, runs[0].problem)),
             )
         )
     header = (
-        "encoder", "seeds", "cost", "gap to reference", "seconds", "of these training",
-        "instances/s in training", "parameters",
+        "encoder", "seeds", "cost", "gap to reference", "seconds", "instances/s in training",
+        "parameters", "runs not counted",
     )  # fmt: skip
     return Table(header, tuple(rows))
 
@@ -192,7 +192,8 @@ def curves_section(analysis: Analysis) -> Section:
             svg = learning_curves(*both, curves.unit)
             caption = (
                 f"{title(problem)}: validation during training, mean over seeds with the mean's "
-                "95 % interval, by training instances and by minutes in training steps."
+                "95 % interval, by training instances and by minutes in training steps, "
+                "of runs that shared their machine."
             )
             blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
         lines = []

@@ -76,7 +76,7 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What it brings that two samples share their seeds.
+    """What sharing seeds saves.
 
     Attributes:
         correlation: Pearson's, with Fisher's interval.

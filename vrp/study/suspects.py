@@ -53,13 +53,12 @@ def suspects_section(analysis: Analysis) -> Section:
 
 
 def _suspects_rule(analysis: Analysis) -> str:
-    count = len(analysis.families["changes"])
     return (
         "Each change is compared with plain Linear of the same seeds and the same budget. The "
         "observation to reproduce is longer training and worse results, so two things are "
         "measured. One is the final cost: `longer` or `shorter` if it differs, `equal` if it is "
-        f"equivalent within ±{analysis.plan.margin_percent:g} %, each after Holm's correction over "
-        f"the {count} changes, else `not decided`. The other is how many training instances it "
+        f"equivalent within ±{analysis.plan.margin_percent:g} %, each after Holm's correction, "
+        "else `not decided`. The other is how many training instances it "
         "takes to get where plain Linear is, on average, at a quarter of the budget, as a multiple "
         "of what plain Linear's run of the seed takes (geometric mean); a run that never gets "
         "there counts with its whole budget, and the multiple is then a lower bound. Where a "
