@@ -129,6 +129,10 @@ def _origin(trained: dict) -> list[str]:
     return [f"| began as | `{start['name']}`{seen} (SHA-256 {start['sha256'][:16]}...) |"]
 
 
+def _threads(number: int) -> str:
+    return f"{number} thread{'' if number == 1 else 's'}"
+
+
 def card(options: argparse.Namespace, trained: dict, summary: dict, results: list[dict]) -> str:
     """The model card, in Markdown."""
     config, progress, versions = trained["config"], trained["progress"], trained["versions"]
@@ -140,7 +144,7 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         "| | |",
         "| --- | --- |",
         f"| seed | {config['seed']}; one seed, so the spread over seeds is not known |",
-        f"| hardware | {options.hardware}, {versions['threads']} threads |",
+        f"| hardware | {options.hardware}, {_threads(versions['threads'])} |",
         f"| versions | Python {versions['python']}, torch {versions['torch']}, "
         f"numpy {versions['numpy']} |",
         f"| trained | {summary['instances']:,} instances x {config['num_rollouts']} tours, "
@@ -153,6 +157,8 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         "| training log | [metrics.csv](metrics.csv) |",
         "",
         "![gap over instances and minutes](curve.png)",
+        "",
+        "![greedy tours of validation instances](tours.png)",
         "",
     ]
     if options.note:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from vrp.problem.tours import check_tours
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = [
@@ -27,6 +30,7 @@ SHORTER = {
     ],
     "train.py": SHORT,
     "scripts/compare_searches.py": ["--limit=8", "--seconds=0.01", "--threads=1"],
+    "scripts/compare.py checkpoints/": [],
     "scripts/compare.py": ["--limit=8"],
     "scripts/benchmark_parts.py": ["--repeats=1", "--threads=1", "--batch-size=4"],
     "scripts/layer_facts.py": ["--fast", "--only=shapes"],
@@ -73,9 +77,18 @@ def test_every_other_command_runs(tmp_path):
             assert not failure
 
 
+def test_the_library_is_used_as_shown():
+    """The README's Python."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    found: dict[str, object] = {}
+    exec(code, found)
+    check_tours(found["instances"], found["solution"].actions[:, None])
+
+
 def run_block(lines: list[str], folder: Path) -> str:
     """The first command that fails and what it printed; empty if none does."""
-    folder.mkdir()
+    study = Path("checkpoints", "encoder-study")
+    shutil.copytree(ROOT / study, folder / study)
     for line in lines:
         words = shlex.split(line)
         if line in commands()[:2] or words[0] == "tensorboard":
