@@ -127,7 +127,7 @@ def measure(
     """Warm up, time, and print; what else takes memory comes after the peak is read."""
     import torch
 
-    from vrp.training.trainer import versions
+    from vrp.training.provenance import versions
 
     for _ in range(config["warmup"]):
         step()

@@ -112,7 +112,8 @@ def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
     import torch
     from torch import nn
 
-    from vrp.policy.trunk import InstanceNorm, Trunk, TrunkShape
+    from vrp.policy.normalisation import InstanceNorm
+    from vrp.policy.trunk import Trunk, TrunkShape
 
     x = torch.randn(batch_size, customers + 1, WIDTH, requires_grad=True)
     grad = torch.randn(x.shape)

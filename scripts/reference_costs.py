@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,9 +22,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vrp.problem.datasets import REFERENCE_FOLDER, STANDARD_SETS, reference_file, standard_set
-from vrp.problem.instances import Instances
-from vrp.problem.tours import check_tours, tour_length
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/reference_costs.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+from vrp.problem.datasets import (  # noqa: E402
+    REFERENCE_FOLDER,
+    STANDARD_SETS,
+    reference_file,
+    standard_set,
+)
+from vrp.problem.instances import Instances  # noqa: E402
+from vrp.problem.tours import check_tours, tour_length  # noqa: E402
+from vrp.whole_file import whole_file  # noqa: E402
 
 try:
     import pyvrp
@@ -121,12 +130,8 @@ def load_record(path: Path, settings: dict[str, object]) -> dict:
 def save_record(record: dict, path: Path) -> None:
     """Write all of the record or nothing, one line per entry."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, "w") as file:
+        file.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def add_costs(record: dict, instances: Instances, path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from vrp.whole_file import whole_file
+
 _LIST = "sweep.json"  # in the sweep's folder
 _STATUS = "status.json"  # in the folder of each run
 _OWN = (".hydra", _STATUS)  # what a run's folder holds before the program has written into it
@@ -189,6 +191,5 @@ def _read(path: Path) -> dict | None:
 
 
 def _write(path: Path, content: dict) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with whole_file(path, "w") as file:
+        file.write(json.dumps(content, indent=2) + "\n")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from vrp.policy.base import Policy
-from vrp.policy.initialisation import named_generator
 from vrp.problem.instances import Instances
+from vrp.problem.random_numbers import named_generator
 from vrp.search.base import Search
 
 

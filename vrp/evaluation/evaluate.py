@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import signal
@@ -22,16 +21,17 @@ from tqdm import tqdm
 from vrp.evaluation.fixed import FixedInstances, fixed_instances, outside_training
 from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, announced, is_out_of_memory
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
-from vrp.policy.initialisation import named_generator
 from vrp.problem.datasets import STANDARD_SETS, gap_percent
+from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
 from vrp.search.base import Search
 from vrp.search.solution import Progress, join
 from vrp.training.build import build_search
 from vrp.training.device import choose_device
+from vrp.training.provenance import versions
 from vrp.training.signals import StopSignals
 from vrp.training.tour_figure import can_draw, draw_tours
-from vrp.training.trainer import versions
+from vrp.whole_file import whole_file
 
 _MOST_NODES = np.iinfo(np.int16).max  # solutions.npz holds nodes as int16
 _DRAWN = 8  # instances in tours.png
@@ -230,7 +230,8 @@ class Evaluation:
         text = json.dumps(summary, indent=2) + "\n"
         savers["summary.json"] = lambda file: file.write(text.encode())
         for name, save in savers.items():
-            _write(folder / name, save)
+            with whole_file(folder / name) as file:
+                save(file)
         return folder, list(savers)
 
     def _draw(self, solution: Solution, file: IO[bytes]) -> None:
@@ -288,6 +289,8 @@ def _default_output(trained: Trained, fixed: FixedInstances, search: Search, con
         parts.append(f"capacity{config['capacity']}")
     if config["seed"]:
         parts.append(f"seed{config['seed']}")
+    if search.draws:
+        parts.append(f"batch{config['batch_size']}")
     if len(fixed.instances) < fixed.total:
         parts.append(f"first{len(fixed.instances)}")
     name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
@@ -365,18 +368,6 @@ class _Watch:
         self._bar.set_postfix(cost=f"{cost:.4f}", refresh=False)
         self._bar.update(self._done + share * self._count - self._bar.n)
         return self._stopped()
-
-
-def _write(path: Path, save: Callable[[IO[bytes]], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _device_name(device: torch.device) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vrp.policy.initialisation import named_generator
 from vrp.problem import Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, Reference, reference, standard_set
 from vrp.problem.files import load_instances
+from vrp.problem.random_numbers import named_generator
 from vrp.training.build import build_generator
 
 _SAMPLE = 1000  # instances whose places are looked at, at most

@@ -6,14 +6,14 @@ with equal parameter names and sizes start from equal numbers.
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import torch
 from torch import Tensor, nn
 
 from vrp.policy.blocks import BlockLinear
-from vrp.policy.trunk import InstanceNorm
+from vrp.policy.normalisation import InstanceNorm
+from vrp.problem.random_numbers import named_generator
 
 SCHEMES = ("torch", "glorot")
 
@@ -27,12 +27,6 @@ def check_scheme(scheme: str) -> str:
     if scheme not in SCHEMES:
         raise ValueError(f"init is {scheme!r}; allowed: {', '.join(SCHEMES)}")
     return scheme
-
-
-def named_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator that depends on `seed` and `name` alone."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def initialise_layers(module: nn.Module, scheme: str, seed: int, prefix: str) -> None:

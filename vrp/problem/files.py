@@ -5,7 +5,6 @@ Reading a file never executes anything that is in it.
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vrp.problem.instances import Instances
+from vrp.whole_file import whole_file
 
 ROUNDING = 1e-4  # how far fraction × capacity may lie from the integer that was meant
 
@@ -77,21 +77,14 @@ def save_npz(instances: Instances, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"{path}: the suffix is {path.suffix!r}; it must be .npz")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                depot=instances.depot.cpu().numpy(),
-                customers=instances.customers.cpu().numpy(),
-                demand=instances.demand.cpu().numpy(),
-                capacity=instances.capacity.cpu().numpy(),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez_compressed(
+            file,
+            depot=instances.depot.cpu().numpy(),
+            customers=instances.customers.cpu().numpy(),
+            demand=instances.demand.cpu().numpy(),
+            capacity=instances.capacity.cpu().numpy(),
+        )
 
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # depot, customers, demand, capacity

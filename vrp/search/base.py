@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields
+from typing import ClassVar
 
 import torch
 
@@ -26,10 +27,15 @@ class Search(ABC):
         time_limit: seconds for all instances, above 0; None for no limit. A search looks at the
             clock between two pieces of its work and ends the first of them whatever it says.
 
+    Attributes:
+        draws: whether random numbers take part; they are drawn batch by batch, so the result then
+            depends on the size of the batches.
+
     Raises:
         ValueError: if time_limit is out of range.
     """
 
+    draws: ClassVar[bool] = False
     time_limit: float | None = None
 
     def __post_init__(self) -> None:

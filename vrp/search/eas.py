@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class Eas(Search):
     Source: Hottung et al. (2022), section 3.1 (embedding updates) and appendix A.
     """
 
+    draws: ClassVar[bool] = True
     iterations: int = 200
     learning_rate: float = 0.0041
     imitation: float = 0.013

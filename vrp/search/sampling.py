@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -32,6 +33,7 @@ class Sampling(Search):
         ValueError: for a value out of range.
     """
 
+    draws: ClassVar[bool] = True
     samples: int
     temperature: float = 1.0
 

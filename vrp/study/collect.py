@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 import vrp.problem
 from vrp.evaluation.trained import load_trained
-from vrp.policy.initialisation import named_generator
 from vrp.problem import ClusteredGenerator, Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, gap_percent, reference, standard_set
+from vrp.problem.random_numbers import named_generator
 from vrp.search.fixed import solve
 from vrp.study.records import CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
+from vrp.whole_file import whole_file
 
 _CHECKPOINT = "last.pt"
 _CACHE = "tests.json"  # in the run's folder
@@ -388,7 +389,8 @@ def _tested(described: Run, run: _Planned, test: _TestSet, decode: str) -> Run:
         if known is not None:
             gap, count = gap_percent(costs.numpy(), known.cost)
         kept[key] = {"cost": costs.mean().item(), "gap": gap, "reference_instances": count}
-        (run.folder / _CACHE).write_text(json.dumps(kept, indent=2) + "\n")
+        with whole_file(run.folder / _CACHE, "w") as file:
+            file.write(json.dumps(kept, indent=2) + "\n")
     return replace(
         described,
         checkpoint="last",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
+
+from vrp.whole_file import whole_file
 
 STATUSES = ("finished", "stopped", "failed", "missing")
 ENCODERS = ("conv1d", "linear", "embedding")
@@ -386,16 +387,10 @@ def _parse(place: str, column: str, text: str, kind: object) -> object:
 
 def write_lines(path: Path, record: type, records: Sequence) -> None:
     """Whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            rows = [[field.name for field in fields(record)]]
-            rows += [[_text(value) for value in asdict(each).values()] for each in records]
-            file.writelines(",".join(map(_quoted, row)) + "\n" for row in rows)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(Path(path), "w", newline="", encoding="utf-8") as file:
+        rows = [[field.name for field in fields(record)]]
+        rows += [[_text(value) for value in asdict(each).values()] for each in records]
+        file.writelines(",".join(map(_quoted, row)) + "\n" for row in rows)
 
 
 def _quoted(text: str) -> str:

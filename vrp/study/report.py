@@ -18,6 +18,7 @@ from vrp.study.records import CurvePoint, Run
 from vrp.study.results import curves_section, results
 from vrp.study.steps import StepTime
 from vrp.study.suspects import suspects_section
+from vrp.whole_file import whole_file
 
 TITLE = "Is Conv1d (kernel 1) better than Linear, and what does Embedding cost?"
 
@@ -108,7 +109,8 @@ def write_report(folder: Path, report: Report) -> list[str]:
     for name in _figures_of(folder / "report.md") - files.keys():
         (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        with whole_file(folder / name) as file:
+            file.write(content)
     return list(files)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vrp.policy.base import Policy
-from vrp.policy.initialisation import named_generator
+from vrp.problem.random_numbers import named_generator
 from vrp.study.steps import StepTime
 from vrp.training.build import build_generator, build_learner
 from vrp.training.learner import Learned

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vrp.policy.base import Encoding, Policy, evaluating
-from vrp.policy.initialisation import initialise_layers, named_generator
+from vrp.policy.initialisation import initialise_layers
 from vrp.problem import InstanceGenerator
 from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
+from vrp.problem.random_numbers import named_generator
 from vrp.problem.tours import tour_length
 from vrp.search.fixed import solve
 from vrp.search.rollout import greedy_choice, rollout

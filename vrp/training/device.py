@@ -29,19 +29,3 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
     torch.backends.cudnn.rnn.fp32_precision = "ieee"
     use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_cuda else "cpu")
-
-
-def precision() -> str:
-    """How float32 products are computed here, convolutions and LSTMs included, in a few words.
-
-    A policy may round the factors of some products to less: `Policy.products` says it.
-    """
-    cudnn = torch.backends.cudnn
-    kinds = {
-        "matmul": torch.get_float32_matmul_precision().replace("highest", "ieee"),
-        "conv": cudnn.conv.fp32_precision,
-        "rnn": cudnn.rnn.fp32_precision,
-    }
-    if set(kinds.values()) == {"ieee"}:
-        return "float32"
-    return "float32, " + ", ".join(f"{name} {kind}" for name, kind in kinds.items())

@@ -6,12 +6,13 @@ the event (length bytes), a checksum of it (4).
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
+
+from vrp.whole_file import whole_file
 
 
 def cut_event_files(folder: Path, step: int) -> None:
@@ -26,9 +27,8 @@ def cut_event_files(folder: Path, step: int) -> None:
         kept = [record for at, record in _records(data) if at <= step]
         if sum(map(len, kept)) == len(data):
             continue
-        temporary = path.with_name(f"cut-{path.name}.tmp")
-        temporary.write_bytes(b"".join(kept))
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            file.write(b"".join(kept))
 
 
 def _records(data: bytes) -> list[tuple[int, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from vrp.training.event_files import cut_event_files
+from vrp.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,10 +142,8 @@ class RunLogger:
         self._write_csv([names, *kept])
 
     def _write_csv(self, lines: list[list[str]]) -> None:
-        temporary = self._csv.with_name("metrics.csv.tmp")
-        with open(temporary, "w", newline="") as file:
+        with whole_file(self._csv, "w", newline="") as file:
             csv.writer(file).writerows(lines)
-        os.replace(temporary, self._csv)
 
 
 def _text(value: float | int | None) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vrp.policy.initialisation import named_generator
 from vrp.problem import InstanceGenerator
+from vrp.problem.random_numbers import named_generator
 from vrp.training.learner import Learned, Learner
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vrp.problem.datasets import STANDARD_SETS
@@ -18,15 +15,16 @@ from vrp.search import Solution
 from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
-from vrp.training.device import precision
 from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
+from vrp.training.provenance import precision, versions
 from vrp.training.rounding import rounding_error
 from vrp.training.signals import StopSignals
 from vrp.training.start import Start
 from vrp.training.step import TrainingStep, check_weights, make_optimizer
 from vrp.training.tour_figure import can_draw, draw_tours
 from vrp.training.validation import make_validation
+from vrp.whole_file import whole_file
 
 # Compilation waits until progress has been seen. A fixed step, so that resuming repeats it.
 _COMPILE_AT = 20
@@ -357,15 +355,5 @@ class Trainer:
             "versions": versions(),
             "started_from": self.started_from,
         }
-        (self.folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n")
-
-
-def versions() -> dict[str, str | int]:
-    """What the numbers of a run depend on beside its config."""
-    return {
-        "vrp-rl": version("vrp-rl"),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-    }
+        with whole_file(self.folder / "summary.json", "w") as file:
+            file.write(json.dumps(content, indent=2) + "\n")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from vrp.policy.base import Policy
-from vrp.policy.initialisation import named_generator
 from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
+from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
 from vrp.search.fixed import solve
 
