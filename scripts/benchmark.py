@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from vrp.problem.generators import Generator
+    from vrp.problem import InstanceGenerator
     from vrp.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def prepare(job: Job) -> Callable[[], None]:
 
 
 def make_step(
-    config: dict, generator: Generator, device: torch.device, clock: Clock
+    config: dict, generator: InstanceGenerator, device: torch.device, clock: Clock
 ) -> tuple[Learner, Callable[[], None]]:
     """A learner past its baseline's warm-up, and its next training step."""
     from vrp.training.build import build_learner

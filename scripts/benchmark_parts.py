@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark_parts.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import whole  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.heap import settle_heap  # noqa: E402
 
@@ -37,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-C", "--customers", type=int, default=20, choices=(10, 20, 50, 100))
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--batch-size", type=whole(1), default=64)
+    parser.add_argument("--repeats", type=whole(1), default=30)
+    parser.add_argument("--threads", type=whole(1), help="of the CPU")
     options = parser.parse_args(arguments)
     choose_waiting(Reading.now())
     import torch

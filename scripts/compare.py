@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import whole  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 
 COMPARED = Path("outputs", "compare")
@@ -35,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, help="folder; outputs/compare, or beside runs.csv, unless given"
     )
-    parser.add_argument("--plan", type=Path, default=PLAN, help="what was decided before")
+    parser.add_argument(
+        "--plan", type=Path, default=PLAN,
+        help="margin, seeds and test that were fixed beforehand (default: the study's plan.json)",
+    )  # fmt: skip
     parser.add_argument(
         "--tests", nargs="+", default=[], metavar="SET", help="test sets of folders: kool10, ..."
     )
@@ -46,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="FOLDER",
         help="of an earlier report: its runs are taken along, if folders hold nothing newer",
     )
-    parser.add_argument("--limit", type=_count, help="instances of each test set; all unless given")
+    parser.add_argument(
+        "--limit", type=whole(1), help="instances of each test set; all unless given"
+    )
     options = parser.parse_args(arguments)
     try:
         written = compare(options)
@@ -56,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:
         print(f"not compared: {error}; pip install -e '.[study]' brings it", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was tested is kept, the same command goes on", file=sys.stderr)
+        return 130
     print("\n".join(str(path) for path in written))
     return 0
 
@@ -120,12 +129,6 @@ def merged(before: Records, now: Records) -> Records:
         + [record for record in new if record.key not in absent]
         for old, new in zip(before, now, strict=True)
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare_searches.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import above_zero, whole  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.heap import settle_heap  # noqa: E402
 
@@ -49,17 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", help="standard set with reference costs: kool20, ...")
     parser.add_argument(
         "--limit",
-        type=at_least_one,
+        type=whole(1),
         help=f"instances (default: those with a reference, at most {MOST})",
     )
     parser.add_argument(
-        "--batch-size", type=at_least_one, default=250, help="solved at once (default: 250)"
+        "--batch-size", type=whole(1), default=250, help="solved at once (default: 250)"
     )
     parser.add_argument(
-        "--seconds", type=above_zero, default=0.3, help="per instance and search (default: 0.3)"
+        "--seconds", type=above_zero(), default=0.3, help="per instance and search (default: 0.3)"
     )
-    parser.add_argument("--threads", type=at_least_one, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=whole(1), help="of the CPU")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--output", type=Path, default=Path("outputs", "searches"))
     options = parser.parse_args(arguments)
     choose_waiting(Reading.now())
@@ -72,26 +71,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; the searches that ended are written", file=sys.stderr)
         return 130
     return 0
-
-
-def at_least_one(text: str) -> int:
-    """A whole number from 1 on."""
-    return _checked(text, int, lambda value: value >= 1, "a whole number from 1 on")
-
-
-def above_zero(text: str) -> float:
-    """A finite number above 0."""
-    return _checked(text, float, lambda value: 0 < value < math.inf, "a number above 0")
-
-
-def _checked(text: str, kind: type, is_allowed: Callable, allowed: str) -> int | float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not is_allowed(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not possible; it must be {allowed}")
-    return value
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/import_weights.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import whole  # noqa: E402
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Write OUTPUT/NAME/model.pt, and print how to measure it."""
@@ -23,21 +25,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-C",
         "--customers",
-        type=int,
+        type=whole(1),
         required=True,
         help="it was trained on instances of this size",
     )
     parser.add_argument(
-        "--capacity", type=int, help="of the vehicle; that of the papers if left out"
+        "--capacity", type=whole(1), help="of the vehicle; that of the papers if left out"
     )
-    parser.add_argument("--heads", type=int, default=8, help="of a POMO network (default: 8)")
+    parser.add_argument("--heads", type=whole(1), default=8, help="of a POMO network (default: 8)")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="default: outputs")
     options = parser.parse_args(arguments)
     try:
         folder = write(options)
     except (OSError, ValueError) as error:
         print(f"not imported: {error}", file=sys.stderr)
-        return 1
+        return 2
     print(f"written:       {folder / 'model.pt'}")
     data = data_to_measure(options)
     print(

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/reference_costs.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import above_zero, whole  # noqa: E402
 from vrp.problem.datasets import (  # noqa: E402
     REFERENCE_FOLDER,
     STANDARD_SETS,
@@ -167,20 +168,6 @@ def _improvement(cost: list[float], longer: list[float]) -> dict[str, object]:
     }
 
 
-def _at_least(minimum: int, text: str) -> int:
-    value = int(text)
-    if value < minimum:
-        raise argparse.ArgumentTypeError(f"is {value}; it must be at least {minimum}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"is {text}; it must be above 0")
-    return value
-
-
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked; a wrong one ends the program with exit code 2."""
     parser = argparse.ArgumentParser(
@@ -192,25 +179,25 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("set", choices=STANDARD_SETS, metavar="SET", help=", ".join(STANDARD_SETS))
     parser.add_argument(
         "--limit",
-        type=lambda text: _at_least(1, text),
+        type=whole(1),
         default=100,
         help="solve the first LIMIT instances (default: %(default)s)",
     )
     parser.add_argument(
         "--time-limit",
-        type=_seconds,
+        type=above_zero(),
         default=1.0,
         help="processor time per instance, in seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
-        type=lambda text: _at_least(0, text),
+        type=whole(0),
         default=0,
         help="seed of PyVRP, the same for each instance (default: %(default)s)",
     )
     parser.add_argument(
         "--check",
-        type=lambda text: _at_least(0, text),
+        type=whole(0),
         default=0,
         metavar="M",
         help=f"then search the first M again, {CHECK_FACTOR} times as long, and record by how "
@@ -218,7 +205,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--capacity",
-        type=lambda text: _at_least(1, text),
+        type=whole(1),
         metavar="Q",
         help="of the vehicle, instead of the set's own",
     )

@@ -42,7 +42,7 @@ class TrainConfig:
         device: `auto` is cuda where there is one.
         threads: of the CPU; null leaves PyTorch's choice.
         compile: `auto` compiles where it pays.
-        batch_size: instances per step, over all processes.
+        batch_size: instances per step.
         num_rollouts: solutions per instance, K.
         multistart: begin a tour at each customer; `num_rollouts` is then their number.
         entropy_weight: of the policy's mean entropy per step, in nats, taken from the loss.

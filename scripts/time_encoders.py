@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
+from scripts.arguments import whole  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.heap import settle_heap  # noqa: E402
 
@@ -39,14 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         "cases", nargs="*", default=[*CASES], metavar="CASE",
         help=f"{', '.join(CASES)}; all unless given",
     )  # fmt: skip
-    parser.add_argument("--turns", type=int, default=300, help="of each encoder, at least 20")
-    parser.add_argument("--threads", type=int, help="of the CPU; all unless given")
+    parser.add_argument("--turns", type=whole(20), default=300, help="of each encoder, at least 20")
+    parser.add_argument("--threads", type=whole(1), help="of the CPU; all unless given")
     parser.add_argument("--output", type=Path, help="a file for every turn")
     options = parser.parse_args(arguments)
-    if options.turns < 20:
-        parser.error(f"--turns is {options.turns}; it must be at least 20")
-    if options.threads is not None and options.threads < 1:
-        parser.error(f"--threads is {options.threads}; it must be at least 1")
     for case in options.cases:
         if case not in CASES:
             parser.error(f"CASE is {case}; allowed: {', '.join(CASES)}")

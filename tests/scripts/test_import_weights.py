@@ -15,6 +15,7 @@ from test_attention import HEADS, make_policy
 
 from scripts.import_weights import main
 from vrp.evaluation.trained import load_trained
+from vrp.training.checkpoint import save_checkpoint
 
 
 @pytest.mark.parametrize(("variant", "place"), [("kool", "model"), ("pomo", "model_state_dict")])
@@ -55,7 +56,7 @@ def test_no_checkpoint_is_overwritten(tmp_path, capsys):
     """The one that stands there stays as it is."""
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "model.pt").write_text("mine")
-    assert main(["none.pt", "theirs", "-C", "20", "--output", str(tmp_path)]) == 1
+    assert main(["none.pt", "theirs", "-C", "20", "--output", str(tmp_path)]) == 2
     assert "model.pt exists" in capsys.readouterr().err
     assert (tmp_path / "theirs" / "model.pt").read_text() == "mine"
 
@@ -65,12 +66,14 @@ def test_no_checkpoint_is_overwritten(tmp_path, capsys):
     [
         (["none.pt", "x", "-C", "20"], "no file at none.pt"),
         (["them.pt", "x", "-C", "30"], "give --capacity"),
+        (["ours.pt", "x", "-C", "20"], "is a checkpoint of this project already"),
     ],
 )
 def test_what_cannot_be_imported(tmp_path, monkeypatch, capsys, arguments, message):
     """One line on stderr, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {"a": torch.zeros(1)}}, "them.pt")
-    assert main(arguments) == 1
+    save_checkpoint(Path("ours.pt"), {"config": {}})
+    assert main(arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()

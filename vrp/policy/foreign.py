@@ -105,6 +105,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is damaged or no file of PyTorch") from error
     if program is not None:
         raise ValueError(f"{path} is refused: it is {program}, not the weights alone")
+    if isinstance(content, dict) and {"format", "sha256", "payload"} <= content.keys():
+        raise ValueError(f"{path} is a checkpoint of this project already; there is nothing to do")
     for place in _PLACES:
         if isinstance(content, dict) and isinstance(content.get(place), dict):
             content = content[place]

@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from vrp.training.event_files import cut_event_files
+from vrp.training.settings import MAY_DIFFER
 from vrp.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ def _text(value: float | int | None) -> str:
 
 
 # Keys that do not change what is learned.
-_NOT_COMPARED = {
-    "name", "device", "threads", "compile", "max_time", "checkpoint_every", "resume", "progress",
-}  # fmt: skip
+_NOT_COMPARED = (MAY_DIFFER | {"name", "resume"}) - {"max_instances"}
 
 
 def hyperparameters(config: dict) -> dict:

@@ -43,7 +43,7 @@ def check_weights(module: nn.Module) -> None:
 class TrainingStep:
     """Draws instances, lets the learner play them, and moves the weights.
 
-    The numbers of step s come from generators made from (seed, purpose, rank, s) alone.
+    The random numbers of step s come from generators made from (seed, purpose, s) alone.
 
     Args:
         config: plain and complete, as `configs/config.yaml` composes it.
