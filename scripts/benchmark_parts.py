@@ -193,7 +193,7 @@ class _Game:
 
 
 def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
-    from vrp.problem.environment import trace
+    from vrp.problem.environment import seen_before_each_step
 
     games = {p: _Game.play(customers, batch_size, p) for p in ("bfloat16", "float32")}
     replays = {}
@@ -207,7 +207,7 @@ def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
         "decoder: replay, forward and backward": replays,
         "decoder: masks of all steps": {
             "recorded": lambda: tape.legal[:, :steps].flatten(1, 2),
-            "from the tours": lambda: trace(game.instances, game.tours),
+            "from the tours": lambda: seen_before_each_step(game.instances, game.tours),
         },
     }
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vrp.policy import glimpse
 from vrp.policy.glimpse import Tables, glimpse_replay, make_factors
-from vrp.problem.environment import trace
+from vrp.problem.environment import seen_before_each_step
 
 HEADS, CAPACITY = 2, 14
 INSTANCES = uniform(6, CAPACITY, 5)
@@ -26,7 +26,7 @@ def drawn(dtype: torch.dtype = torch.float32) -> list[Tensor]:
 
 def seen() -> tuple[Tensor, ...]:
     """Position, load, legal nodes and actions, time before solutions."""
-    found = trace(INSTANCES, PLAY.actions)
+    found = seen_before_each_step(INSTANCES, PLAY.actions)
     parts = found.position, found.load, found.legal, PLAY.actions
     return tuple(x.transpose(1, 2) for x in parts)
 

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrp.problem import Instances, UniformGenerator
-from vrp.problem.environment import State, finished, legal_mask, max_steps, reset, step, trace
+from vrp.problem.environment import (
+    State,
+    finished,
+    legal_mask,
+    max_steps,
+    reset,
+    seen_before_each_step,
+    step,
+)
 from vrp.problem.tours import check_tours, tour_length
 
 
@@ -179,7 +187,7 @@ def test_random_legal_play_ends_in_legal_tours(game):
 def test_trace_equals_playing_step_by_step(game):
     """Seen before each step: what `reset`, `legal_mask` and `step` give one at a time."""
     instances, actions = game
-    seen = trace(instances, actions)
+    seen = seen_before_each_step(instances, actions)
     state = reset(instances, actions.shape[1])
     for t, action in enumerate(actions.unbind(-1)):
         assert torch.equal(seen.position[:, :, t], state.position)

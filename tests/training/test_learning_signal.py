@@ -12,7 +12,7 @@ from vrp.policy import AttentionPolicy, PointerPolicy, glimpse
 from vrp.policy.base import Policy
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
-from vrp.problem.environment import trace
+from vrp.problem.environment import seen_before_each_step
 from vrp.problem.tours import tour_length
 from vrp.search.rollout import rollout, sampled_choice
 from vrp.training.baselines import (
@@ -278,5 +278,5 @@ def test_entropy_is_the_mean_over_open_steps(policy):
     encoding = policy.encode(instances).detach()
     actions = rollout(policy, instances, encoding, 3, sampled_choice(draws.uniforms))
     replay = policy.log_probs(encoding, instances, actions)
-    steps = trace(instances, actions).open.sum()
+    steps = seen_before_each_step(instances, actions).open.sum()
     torch.testing.assert_close(found, replay.entropy.sum() / steps)

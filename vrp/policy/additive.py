@@ -10,12 +10,13 @@ N that stay in a CPU's cache; compiled, each pass is one loop.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 if TYPE_CHECKING:
     from vrp.policy.kernels import Kernels
@@ -177,7 +178,13 @@ def scores_in_pieces_backward(
     return for_keys.mul_(outer), for_queries.mul_(outer), for_vector, for_demand
 
 
-def _pieces(keys, queries, demand, per_demand, factored):
+def _pieces(
+    keys: Tensor,
+    queries: Tensor,
+    demand: Tensor | None,
+    per_demand: Tensor | None,
+    factored: bool,
+) -> Iterator[tuple[slice, Tensor]]:
     """Slices of N with the reciprocals of each, (n, Q, V, M) in a buffer that is reused."""
     n, v, m = keys.shape
     q = queries.shape[1]
@@ -197,7 +204,13 @@ def _pieces(keys, queries, demand, per_demand, factored):
         yield part, inner.add_(1).reciprocal_()
 
 
-def _reciprocals(keys, queries, demand, per_demand, factored):
+def _reciprocals(
+    keys: Tensor,
+    queries: Tensor,
+    demand: Tensor | None,
+    per_demand: Tensor | None,
+    factored: bool,
+) -> Tensor:
     if factored:
         return 1 / (1 + keys[:, None] * queries[:, :, None])
     inner = keys[:, None] + queries[:, :, None]
@@ -211,15 +224,24 @@ class _AdditiveScores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, kernels, factored, key_part, query_part, keys, queries, vector, demand, per_demand
-    ):
+        ctx: FunctionCtx,
+        kernels: Kernels,
+        factored: bool,
+        key_part: Tensor,
+        query_part: Tensor,
+        keys: Tensor,
+        queries: Tensor,
+        vector: Tensor,
+        demand: Tensor | None,
+        per_demand: Tensor | None,
+    ) -> Tensor:
         ctx.kernels, ctx.factored = kernels, factored
         ctx.save_for_backward(key_part, query_part, vector, demand, per_demand)
         return kernels.scores(key_part, query_part, vector, demand, per_demand, factored)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         keys, queries, vector, per_demand = ctx.kernels.scores_backward(
             *ctx.saved_tensors, ctx.factored, grad.contiguous()
         )

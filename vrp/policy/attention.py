@@ -33,7 +33,7 @@ from vrp.policy.glimpse import (
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.precision import product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape
-from vrp.problem.environment import State, trace
+from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
 
 
@@ -183,7 +183,7 @@ class AttentionPolicy(Policy):
         return product_dtype(self.precision, device)
 
     def in_float32(self) -> AttentionPolicy:
-        """A copy."""
+        """As `Policy.in_float32`: a copy whose products are not rounded."""
         exact = copy.deepcopy(self)
         for part in (exact, *exact.trunk):
             part.precision = "float32"
@@ -280,7 +280,7 @@ class AttentionPolicy(Policy):
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         if tape is None:
-            seen = trace(instances, actions)
+            seen = seen_before_each_step(instances, actions)
             seen = (x.transpose(1, 2) for x in (seen.position, seen.load, seen.legal))
         else:
             seen = (x[:, : actions.shape[-1]] for x in (tape.position, tape.load, tape.legal))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 if TYPE_CHECKING:
     from vrp.policy.kernels import Kernels
@@ -126,7 +126,14 @@ class _LstmSequence(torch.autograd.Function):
     """The forward pass is the tape; only the backward pass computes."""
 
     @staticmethod
-    def forward(ctx, kernels, table, rows, weight_hh, *tape):
+    def forward(
+        ctx: FunctionCtx,
+        kernels: Kernels,
+        table: Tensor,
+        rows: Tensor,
+        weight_hh: Tensor,
+        *tape: Tensor,
+    ) -> Tensor:
         ctx.kernels = kernels
         ctx.rows_of_table = len(table)
         ctx.save_for_backward(rows, weight_hh, *tape)
@@ -134,7 +141,7 @@ class _LstmSequence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight_hh, *tape = ctx.saved_tensors
         steps = [tape[i : i + _PER_STEP] for i in range(0, len(tape), _PER_STEP)]
         width = len(weight_hh)

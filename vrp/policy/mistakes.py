@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import linear
 
 from vrp.policy.encoders.base import Encoder
@@ -108,14 +108,14 @@ def round_to_tf32(x: Tensor) -> Tensor:
 
 class _Tf32Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, inputs, weight):
+    def forward(ctx: FunctionCtx, inputs: Tensor, weight: Tensor) -> Tensor:
         inputs, weight = round_to_tf32(inputs), round_to_tf32(weight)
         ctx.save_for_backward(inputs, weight)
         return linear(inputs, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor]:
         inputs, weight = ctx.saved_tensors
         grad = round_to_tf32(grad)
         for_weight = grad.flatten(0, -2).T @ inputs.flatten(0, -2)

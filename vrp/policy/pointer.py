@@ -25,7 +25,7 @@ from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
 from vrp.policy.lstm import LstmTape, lstm_sequence
 from vrp.policy.projection import NodeProjection, Projection
-from vrp.problem.environment import State, trace
+from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
 
 
@@ -53,7 +53,7 @@ class LstmMemory:
     Attributes:
         hidden: (N, K, H).
         cell: (N, K, H).
-        dropout_mask: (N, K, M), one per trajectory, or None.
+        dropout_mask: (N, K, M), one per tour, or None.
     """
 
     hidden: Tensor
@@ -61,7 +61,7 @@ class LstmMemory:
     dropout_mask: Tensor | None
 
     def select(self, index: Tensor) -> LstmMemory:
-        """The memories at `index`, (N, K) int64 along the second axis."""
+        """The memories at `index`, (N, J) int64 along the second axis."""
 
         def take(tensor: Tensor) -> Tensor:
             return tensor.gather(1, index[..., None].expand(-1, -1, tensor.shape[-1]))
@@ -148,11 +148,11 @@ class PointerPolicy(Policy):
         return self._kernels.are_fused()
 
     def products(self, device: torch.device) -> torch.dtype:
-        """Float32."""
+        """As `Policy.products`: nothing is rounded."""
         return torch.float32
 
     def in_float32(self) -> PointerPolicy:
-        """Itself."""
+        """As `Policy.in_float32`: it is already."""
         return self
 
     def dropout_mask(
@@ -246,7 +246,7 @@ class PointerPolicy(Policy):
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         n, k, steps = actions.shape
-        seen = trace(instances, actions)
+        seen = seen_before_each_step(instances, actions)
         visited = seen.position.permute(2, 0, 1)  # (T, N, K)
         table, rows = self._gate_rows(encoding, visited, dropout_mask)
         hidden = lstm_sequence(

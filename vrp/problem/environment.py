@@ -39,7 +39,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Seen:
     """What the policy saw before each of T steps of given tours.
 
     Attributes:
@@ -111,7 +111,7 @@ def max_steps(instances: Instances) -> int:
     return 2 * visits + 1
 
 
-def trace(instances: Instances, actions: Tensor) -> Trace:
+def seen_before_each_step(instances: Instances, actions: Tensor) -> Seen:
     """What was seen before each step of legal tours, for all steps at once.
 
     Args:
@@ -119,11 +119,11 @@ def trace(instances: Instances, actions: Tensor) -> Trace:
         actions: (N, K, T) int64, legal tours padded with 0.
 
     Returns:
-        The trace, equal to what `reset` and `step` give one step at a time.
+        All of it, equal to what `reset` and `step` give one step at a time.
     """
     previous = torch.nn.functional.pad(actions[..., :-1], (1, 0))  # (N, K, T)
     if instances.split_delivery:
-        return _trace_step_by_step(instances, actions, previous)
+        return _seen_step_by_step(instances, actions, previous)
     demand = instances.node_demand()  # (N, V)
     n, k, t = actions.shape
     amount = demand.gather(1, previous.reshape(n, k * t)).view(n, k, t)
@@ -140,10 +140,10 @@ def trace(instances: Instances, actions: Tensor) -> Trace:
     all_served = ~pending.any(-1)
     is_open = ~((previous == 0) & all_served)
     legal[..., 0] = (previous != 0) | all_served
-    return Trace(position=previous, load=load, remaining=None, legal=legal, open=is_open)
+    return Seen(position=previous, load=load, remaining=None, legal=legal, open=is_open)
 
 
-def _trace_step_by_step(instances: Instances, actions: Tensor, previous: Tensor) -> Trace:
+def _seen_step_by_step(instances: Instances, actions: Tensor, previous: Tensor) -> Seen:
     state = reset(instances, actions.shape[1])
     loads, remainders, legals, opens = [], [], [], []
     for action in actions.unbind(-1):
@@ -152,7 +152,7 @@ def _trace_step_by_step(instances: Instances, actions: Tensor, previous: Tensor)
         legals.append(legal_mask(instances, state))
         opens.append(~finished(state))
         state = step(instances, state, action)
-    return Trace(
+    return Seen(
         position=previous,
         load=torch.stack(loads, 2),
         remaining=torch.stack(remainders, 2),

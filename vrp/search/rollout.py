@@ -23,7 +23,7 @@ def greedy_choice(logits: Tensor, _: int) -> Tensor:
 
 
 def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
-    """A choice that samples by one uniform number per trajectory and step.
+    """A choice that samples by one uniform number per tour and step.
 
     Args:
         uniforms: (T, N, K) float32 in [0, 1), at least `max_steps` of them.

@@ -67,7 +67,9 @@ class EmbeddingEncoder(Encoder):
         self.table.weight.requires_grad_(not freeze)
 
     @classmethod
-    def from_pretrained(cls, rows: Tensor, tables: str = "factorised", freeze: bool = True):
+    def from_pretrained(
+        cls, rows: Tensor, tables: str = "factorised", freeze: bool = True
+    ) -> EmbeddingEncoder:
         """An encoder whose table is `rows`: (2 bins, M), or (bins x bins, M) for `joint`.
 
         Frozen unless asked otherwise, as `nn.Embedding.from_pretrained`.
