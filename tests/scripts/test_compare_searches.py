@@ -6,6 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts import compare_searches  # noqa: E402
+from scripts.compare_searches import median_curve  # noqa: E402
+from vrp.evaluation.anytime import Curve  # noqa: E402
 from vrp.problem import UniformGenerator  # noqa: E402
 from vrp.problem.datasets import reference  # noqa: E402
 from vrp.problem.files import save_npz  # noqa: E402
@@ -80,6 +83,23 @@ def test_every_search_is_written(compared, tmp_path):
     assert times == sorted(times)
     svg = (tmp_path / "out" / "searches.svg").read_text()
     assert svg.count("<svg") == 1
+
+
+def test_a_short_search_is_measured_several_times():
+    """The median of its times; a long one once."""
+    seconds = iter([0.01, 0.05, 0.02, 0.03, 0.04, 0.9, 0.02])
+    measured = []
+
+    def measure():
+        measured.append(next(seconds))
+        return Curve(np.array([measured[-1] / 2, measured[-1]]), np.array([5.0, 4.0]))
+
+    found = median_curve(measure, num_instances=10)
+    assert len(measured) == 7
+    assert found.seconds.tolist() == [0.015, 0.03]
+    assert found.cost.tolist() == [5.0, 4.0]
+    seconds, measured = iter([1.0]), []
+    assert median_curve(measure, num_instances=10).seconds[-1] == 1.0
 
 
 def test_ctrl_c_keeps_what_is_done(compared, tmp_path, monkeypatch):
