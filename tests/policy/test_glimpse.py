@@ -8,7 +8,8 @@ from textbook import random_play, uniform
 from torch import Tensor
 
 from vrp.policy import glimpse
-from vrp.policy.glimpse import Tables, glimpse_replay, make_factors
+from vrp.policy.glimpse import Tables, make_factors
+from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.problem.environment import seen_before_each_step
 
 HEADS, CAPACITY = 2, 14

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from vrp.problem.datasets import reference
-from vrp.study.collect import _settings, collect
+from vrp.study.collect import collect
+from vrp.study.describe import settings_of
 from vrp.study.records import read_curves, read_runs, write_curves, write_runs
 from vrp.training.checkpoint import load_checkpoint
 
@@ -135,9 +136,9 @@ def test_multi_start_training_is_tested_both_ways(tmp_path):
 def test_runs_that_were_trained_otherwise_are_told_apart(changed, shown, sweep):
     """What has no column of its own is in the settings, if it is not as usual."""
     config = load_checkpoint(sweep / "linear-s0" / "last.pt")["config"]
-    assert shown not in _settings(config)
+    assert shown not in settings_of(config)
     parts = {key: config[key] | new for key, new in changed.items() if isinstance(new, dict)}
-    assert shown in _settings(config | changed | parts).split(" ")
+    assert shown in settings_of(config | changed | parts).split(" ")
 
 
 def test_another_vehicle_has_no_gap_to_the_usual_ones_tours(tmp_path):

@@ -11,16 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from vrp.study.power import equivalence_power, seeds_needed
 from vrp.study.statistics import (
     difference_p,
-    equivalence_power,
     equivalence_test,
     holm,
     mean_interval,
     one_seed,
     paired_difference,
     pairing,
-    seeds_needed,
 )
 
 quick = settings(max_examples=30, deadline=None)

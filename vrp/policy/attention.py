@@ -27,9 +27,9 @@ from vrp.policy.glimpse import (
     GlimpseTape,
     Tables,
     glimpse_logits,
-    glimpse_replay,
     make_factors,
 )
+from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.precision import product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape

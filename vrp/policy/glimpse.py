@@ -10,20 +10,17 @@ and what follows the softmax (values, output projection, pointer keys) is one mo
 
 No product with an M x M matrix is left in the loop over steps, and no exponential either: that of
 a sum is the product of two factors, of which there is one for each node and one for each load.
-The replay takes all steps at once, in pieces over N. It finds the weights on the tape of the
-rollout, or computes them anew in each of its passes; either way nothing else of size N Q H V is
-kept.
+`glimpse_replay` takes the steps of whole tours at once, with gradient.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vrp.policy.record import BatchRecord
 
@@ -32,7 +29,7 @@ _GPU_PIECE = 1 << 28
 # Scores are taken relative to the largest over all nodes. exp(-40) exp(-40) is above zero in
 # float32, so the legal nodes always have a weight; only where an illegal node's score is 40 above
 # theirs are their differences cut short.
-_LIMIT = 40.0
+LIMIT = 40.0
 _LOADS_PER_NODE = 4  # a table of all loads pays up to so many of them for each node
 _MOST_TAPE = 4 << 30  # bytes, of all that a tape holds
 
@@ -105,8 +102,8 @@ def make_factors(
     by_load = None
     if most_load is not None and most_load < _LOADS_PER_NODE * v:
         loads = torch.arange(most_load + 1, device=scale.device) * scale[:, None]
-        by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-_LIMIT).exp_()
-    by_node = _below_zero(scores.detach(), v).clamp_(min=-_LIMIT).exp_()
+        by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-LIMIT).exp_()
+    by_node = _below_zero(scores.detach(), v).clamp_(min=-LIMIT).exp_()
     outputs = outputs.detach().to(dtype)
     return Factors(by_node.view(n, v, width), by_load, per_load, outputs)
 
@@ -133,7 +130,7 @@ def glimpse_weights(tables: Tables, position: Tensor, load: Tensor, legal: Tenso
     weights = _rows(factors.by_node, position)
     if factors.by_load is None:
         scaled = (load * tables.scale[:, None])[..., None]
-        weights *= (scaled * factors.per_load[:, None]).clamp_(min=-_LIMIT).exp_()
+        weights *= (scaled * factors.per_load[:, None]).clamp_(min=-LIMIT).exp_()
     else:
         weights *= _rows(factors.by_load, load)
     by_head = weights.unflatten(-1, (-1, legal.shape[-1]))
@@ -218,15 +215,15 @@ def glimpse_logits(
     """
     logits = tables.bias.new_empty(legal.shape)
     is_legal = legal.to(logits.dtype)
-    for part in _pieces(tables, legal.shape[1]):
+    for part in pieces(tables, legal.shape[1]):
         some = tables[part]
         weights = glimpse_weights(some, position[part], load[part], is_legal[part])
         if tape is None:
             weights = weights.to(some.factors.outputs.dtype)
         else:
             weights = tape.weights[part, t].copy_(weights)
-        _scores(some, weights, logits[part])
-    _clip(logits, tables.clipping)
+        pointer_scores(some, weights, logits[part])
+    clip_scores(logits, tables.clipping)
     if tape is not None:
         tape.position[:, t], tape.load[:, t] = position, load
         tape.legal[:, t], tape.logits[:, t] = legal, logits
@@ -234,7 +231,7 @@ def glimpse_logits(
     return logits.sub_(is_legal.reciprocal_().sub_(1))
 
 
-def _scores(tables: Tables, weights: Tensor, out: Tensor) -> None:
+def pointer_scores(tables: Tables, weights: Tensor, out: Tensor) -> None:
     """The pointer's scores (N, Q, V), before tanh and mask."""
     if weights.dtype == out.dtype:
         torch.baddbmm(tables.bias[:, None], weights, tables.factors.outputs, out=out)
@@ -242,188 +239,15 @@ def _scores(tables: Tables, weights: Tensor, out: Tensor) -> None:
         torch.add(torch.bmm(weights, tables.factors.outputs), tables.bias[:, None], out=out)
 
 
-def _clip(scores: Tensor, clipping: float) -> None:
+def clip_scores(scores: Tensor, clipping: float) -> None:
     """In place c tanh(scores), as 2 c sigmoid(2 scores) - c: a quarter of the time."""
     if clipping:
         scores.mul_(2).sigmoid_().mul_(2 * clipping).sub_(clipping)
 
 
-def glimpse_replay(
-    tables: Tables,
-    position: Tensor,
-    load: Tensor,
-    legal: Tensor,
-    actions: Tensor,
-    tape: GlimpseTape | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of each action and entropy of its distribution, (N, T, K) each.
-
-    Differentiable in scores, per_load, outputs and bias of the tables.
-
-    Args:
-        tables: of N instances.
-        position: (N, T, K) int64, nodes last visited.
-        load: (N, T, K) int64, goods.
-        legal: (N, T, K, V) bool.
-        actions: (N, T, K) int64.
-        tape: of just these steps or more.
-    """
-    n, steps, k = actions.shape
-    weights = logits = None
-    if tape is not None:
-        weights = tape.weights[:, :steps].flatten(1, 2)
-        logits = tape.logits[:, :steps].flatten(1, 2)
-    seen = position.flatten(1), load.flatten(1), legal.flatten(1, 2), actions.flatten(1)
-    learned = tables.scores, tables.per_load, tables.outputs, tables.bias
-    found = _GlimpseReplay.apply(tables.detach(), weights, logits, *seen, *learned)
-    return tuple(values.view(n, steps, k) for values in found)
-
-
-def _pieces(tables: Tables, queries: int) -> Iterator[slice]:
+def pieces(tables: Tables, queries: int) -> Iterator[slice]:
     limit = _CPU_PIECE if tables.bias.device.type == "cpu" else _GPU_PIECE
     n, _, width = tables.factors.by_node.shape
     piece = max(1, limit // (queries * width))
     for start in range(0, n, piece):
         yield slice(start, min(start + piece, n))
-
-
-@dataclass(frozen=True)
-class _Distributions:
-    """Of the next node at Q steps of n instances, with what they were made of.
-
-    Attributes:
-        weights: (n, Q, H V), in the precision of the products.
-        logits: (n, Q, V), finite everywhere.
-        relative: (n, Q, V), the logits, less the largest legal one where their exponentials could
-            overflow.
-        probs: (n, Q, V), 0 where not legal.
-        log_total: (n, Q, 1), of the sum of the legal relative logits' exponentials.
-    """
-
-    weights: Tensor
-    logits: Tensor
-    relative: Tensor
-    probs: Tensor
-    log_total: Tensor
-
-    def entropy(self) -> Tensor:
-        """(n, Q, 1), in nats."""
-        return self.log_total - (self.probs * self.relative).sum(-1, keepdim=True)
-
-
-def _distributions(
-    tables: Tables,
-    weights: Tensor | None,
-    logits: Tensor | None,
-    position: Tensor,
-    load: Tensor,
-    legal: Tensor,
-) -> _Distributions:
-    """At given steps; of the tape's weights and logits if there are any."""
-    is_legal = legal.to(tables.bias.dtype)
-    if weights is None:
-        weights = glimpse_weights(tables, position, load, is_legal)
-        weights = weights.to(tables.factors.outputs.dtype)
-        logits = torch.empty_like(is_legal)
-        _scores(tables, weights, logits)
-        _clip(logits, tables.clipping)
-    relative = logits
-    if not 0 < tables.clipping <= _LIMIT:
-        largest = logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
-        relative = (logits - largest).clamp_(max=0.0)
-    probs = relative.exp().mul_(is_legal)
-    total = probs.sum(-1, keepdim=True)
-    return _Distributions(weights, logits, relative, probs.div_(total), total.log())
-
-
-class _GlimpseReplay(torch.autograd.Function):
-    """The tables' gradients are gathered piece by piece."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        tables: Tables,
-        weights: Tensor | None,
-        logits: Tensor | None,
-        position: Tensor,
-        load: Tensor,
-        legal: Tensor,
-        actions: Tensor,
-        *learned: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        ctx.set_materialize_grads(False)
-        ctx.tables = tables
-        ctx.save_for_backward(weights, logits, position, load, legal, actions)
-        chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
-        for part in _pieces(tables, actions.shape[1]):
-            found = _of_piece(tables, (weights, logits, position, load, legal), part)
-            at = found.relative.gather(-1, actions[part, :, None])
-            chosen[part] = (at - found.log_total)[..., 0]
-            entropy[part] = found.entropy()[..., 0]
-        return chosen, entropy
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: FunctionCtx, for_chosen: Tensor | None, for_entropy: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        tables = ctx.tables
-        *seen, actions = ctx.saved_tensors
-        position, load, legal = seen[2:]
-        for_outputs, for_bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
-        only_outputs = not any(ctx.needs_input_grad[7:9])
-        for_scores = for_load = None
-        if not only_outputs:
-            for_scores = torch.empty_like(tables.scores)
-            for_load = torch.empty_like(tables.per_load)
-        nodes = torch.arange(legal.shape[-1], device=legal.device)
-        dtype = tables.factors.outputs.dtype
-        for part in _pieces(tables, actions.shape[1]):
-            found, outputs = _of_piece(tables, seen, part), tables.factors.outputs[part]
-            grad = _gradient_before_tanh(
-                found, tables.clipping, actions[part],
-                None if for_chosen is None else for_chosen[part, :, None],
-                None if for_entropy is None else for_entropy[part, :, None],
-            )  # fmt: skip
-            torch.sum(grad, 1, out=for_bias[part])
-            grad = grad.to(dtype)
-            # The smaller factor is the one to be transposed: it may be copied for that.
-            for_outputs[part] = torch.bmm(grad.transpose(1, 2), found.weights).transpose(1, 2)
-            if only_outputs:
-                continue
-            rows = torch.bmm(grad, outputs.transpose(1, 2)).float()
-            by_head = rows.unflatten(-1, (-1, len(nodes)))
-            weights = found.weights.float().view_as(by_head)
-            by_head -= (by_head * weights).sum(-1, keepdim=True)
-            by_head *= weights
-            rows = rows.to(dtype)
-            # Row a of the scores collects the steps that began at node a.
-            at = (nodes == position[part, :, None]).to(dtype)
-            for_scores[part] = torch.bmm(at.transpose(1, 2), rows)
-            scaled = (load[part] * tables.scale[part, None]).to(dtype)
-            for_load[part] = torch.bmm(scaled[:, None], rows)[:, 0]
-        return *[None] * 7, for_scores, for_load, for_outputs, for_bias
-
-
-def _of_piece(tables: Tables, seen: Sequence[Tensor | None], part: slice) -> _Distributions:
-    return _distributions(tables[part], *(None if x is None else x[part] for x in seen))
-
-
-def _gradient_before_tanh(
-    found: _Distributions,
-    clipping: float,
-    actions: Tensor,
-    for_chosen: Tensor | None,
-    for_entropy: Tensor | None,
-) -> Tensor:
-    """The gradient of the pointer's scores before tanh, (n, Q, V), from (n, Q, 1) gradients."""
-    grad = torch.zeros_like(found.probs)
-    if for_chosen is not None:
-        grad.addcmul_(found.probs, for_chosen, value=-1)
-        grad.scatter_add_(-1, actions[..., None], for_chosen)
-    if for_entropy is not None:
-        log_probs = found.relative - found.log_total
-        grad -= found.probs * (log_probs + found.entropy()) * for_entropy
-    if clipping:
-        grad *= clipping - found.logits.square() / clipping
-    return grad

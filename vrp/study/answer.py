@@ -10,8 +10,9 @@ from vrp.study.analysis import Analysis, Effect, costs, mean_of
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import Slowdown, late_fall, values_at
+from vrp.study.power import seeds_needed
 from vrp.study.records import Run
-from vrp.study.statistics import OneSeed, mean_interval, one_seed, seeds_needed
+from vrp.study.statistics import OneSeed, mean_interval, one_seed
 from vrp.study.steps import StepTime, of_encoder, speedup
 from vrp.study.suspects import strikes
 from vrp.study.wording import (

@@ -7,7 +7,8 @@ from vrp.study.answer import verdict_text
 from vrp.study.comparisons import Comparison
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.figures import Dots, dot_rows, paired_points
-from vrp.study.statistics import equivalence_power, pairing, seeds_needed
+from vrp.study.power import equivalence_power, seeds_needed
+from vrp.study.statistics import pairing
 from vrp.study.wording import (
     between,
     count,

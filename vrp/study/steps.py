@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from vrp.study.records import ENCODERS, check_numbers, read_lines, write_lines
+from vrp.study.lines import read_lines, write_lines
+from vrp.study.records import ENCODERS, check_numbers
 from vrp.study.statistics import Interval, mean_interval
 
 _BLOCK = 10  # turns whose medians make one number: single steps have outliers

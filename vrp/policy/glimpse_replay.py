@@ -1,0 +1,197 @@
+"""The attention decoder over all steps of given tours at once, with gradient.
+
+It goes in pieces over N, finds the weights on the tape of the rollout or computes them anew in each
+of its passes, and keeps nothing else of size N Q H V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from vrp.policy.glimpse import (
+    LIMIT,
+    GlimpseTape,
+    Tables,
+    clip_scores,
+    glimpse_weights,
+    pieces,
+    pointer_scores,
+)
+
+
+def glimpse_replay(
+    tables: Tables,
+    position: Tensor,
+    load: Tensor,
+    legal: Tensor,
+    actions: Tensor,
+    tape: GlimpseTape | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each action and entropy of its distribution, (N, T, K) each.
+
+    Differentiable in scores, per_load, outputs and bias of the tables.
+
+    Args:
+        tables: of N instances.
+        position: (N, T, K) int64, nodes last visited.
+        load: (N, T, K) int64, goods.
+        legal: (N, T, K, V) bool.
+        actions: (N, T, K) int64.
+        tape: of just these steps or more.
+    """
+    n, steps, k = actions.shape
+    weights = logits = None
+    if tape is not None:
+        weights = tape.weights[:, :steps].flatten(1, 2)
+        logits = tape.logits[:, :steps].flatten(1, 2)
+    seen = position.flatten(1), load.flatten(1), legal.flatten(1, 2), actions.flatten(1)
+    learned = tables.scores, tables.per_load, tables.outputs, tables.bias
+    found = _GlimpseReplay.apply(tables.detach(), weights, logits, *seen, *learned)
+    return tuple(values.view(n, steps, k) for values in found)
+
+
+@dataclass(frozen=True)
+class _Distributions:
+    """Of the next node at Q steps of n instances, with what they were made of.
+
+    Attributes:
+        weights: (n, Q, H V), in the precision of the products.
+        logits: (n, Q, V), finite everywhere.
+        relative: (n, Q, V), the logits, less the largest legal one where their exponentials could
+            overflow.
+        probs: (n, Q, V), 0 where not legal.
+        log_total: (n, Q, 1), of the sum of the legal relative logits' exponentials.
+    """
+
+    weights: Tensor
+    logits: Tensor
+    relative: Tensor
+    probs: Tensor
+    log_total: Tensor
+
+    def entropy(self) -> Tensor:
+        """(n, Q, 1), in nats."""
+        return self.log_total - (self.probs * self.relative).sum(-1, keepdim=True)
+
+
+def _distributions(
+    tables: Tables,
+    weights: Tensor | None,
+    logits: Tensor | None,
+    position: Tensor,
+    load: Tensor,
+    legal: Tensor,
+) -> _Distributions:
+    """At given steps; of the tape's weights and logits if there are any."""
+    is_legal = legal.to(tables.bias.dtype)
+    if weights is None:
+        weights = glimpse_weights(tables, position, load, is_legal)
+        weights = weights.to(tables.factors.outputs.dtype)
+        logits = torch.empty_like(is_legal)
+        pointer_scores(tables, weights, logits)
+        clip_scores(logits, tables.clipping)
+    relative = logits
+    if not 0 < tables.clipping <= LIMIT:
+        largest = logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
+        relative = (logits - largest).clamp_(max=0.0)
+    probs = relative.exp().mul_(is_legal)
+    total = probs.sum(-1, keepdim=True)
+    return _Distributions(weights, logits, relative, probs.div_(total), total.log())
+
+
+class _GlimpseReplay(torch.autograd.Function):
+    """The tables' gradients are gathered piece by piece."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        tables: Tables,
+        weights: Tensor | None,
+        logits: Tensor | None,
+        position: Tensor,
+        load: Tensor,
+        legal: Tensor,
+        actions: Tensor,
+        *learned: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.tables = tables
+        ctx.save_for_backward(weights, logits, position, load, legal, actions)
+        chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
+        for part in pieces(tables, actions.shape[1]):
+            found = _of_piece(tables, (weights, logits, position, load, legal), part)
+            at = found.relative.gather(-1, actions[part, :, None])
+            chosen[part] = (at - found.log_total)[..., 0]
+            entropy[part] = found.entropy()[..., 0]
+        return chosen, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, for_chosen: Tensor | None, for_entropy: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        tables = ctx.tables
+        *seen, actions = ctx.saved_tensors
+        position, load, legal = seen[2:]
+        for_outputs, for_bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
+        only_outputs = not any(ctx.needs_input_grad[7:9])
+        for_scores = for_load = None
+        if not only_outputs:
+            for_scores = torch.empty_like(tables.scores)
+            for_load = torch.empty_like(tables.per_load)
+        nodes = torch.arange(legal.shape[-1], device=legal.device)
+        dtype = tables.factors.outputs.dtype
+        for part in pieces(tables, actions.shape[1]):
+            found, outputs = _of_piece(tables, seen, part), tables.factors.outputs[part]
+            grad = _gradient_before_tanh(
+                found, tables.clipping, actions[part],
+                None if for_chosen is None else for_chosen[part, :, None],
+                None if for_entropy is None else for_entropy[part, :, None],
+            )  # fmt: skip
+            torch.sum(grad, 1, out=for_bias[part])
+            grad = grad.to(dtype)
+            # The smaller factor is the one to be transposed: it may be copied for that.
+            for_outputs[part] = torch.bmm(grad.transpose(1, 2), found.weights).transpose(1, 2)
+            if only_outputs:
+                continue
+            rows = torch.bmm(grad, outputs.transpose(1, 2)).float()
+            by_head = rows.unflatten(-1, (-1, len(nodes)))
+            weights = found.weights.float().view_as(by_head)
+            by_head -= (by_head * weights).sum(-1, keepdim=True)
+            by_head *= weights
+            rows = rows.to(dtype)
+            # Row a of the scores collects the steps that began at node a.
+            at = (nodes == position[part, :, None]).to(dtype)
+            for_scores[part] = torch.bmm(at.transpose(1, 2), rows)
+            scaled = (load[part] * tables.scale[part, None]).to(dtype)
+            for_load[part] = torch.bmm(scaled[:, None], rows)[:, 0]
+        return *[None] * 7, for_scores, for_load, for_outputs, for_bias
+
+
+def _of_piece(tables: Tables, seen: Sequence[Tensor | None], part: slice) -> _Distributions:
+    return _distributions(tables[part], *(None if x is None else x[part] for x in seen))
+
+
+def _gradient_before_tanh(
+    found: _Distributions,
+    clipping: float,
+    actions: Tensor,
+    for_chosen: Tensor | None,
+    for_entropy: Tensor | None,
+) -> Tensor:
+    """The gradient of the pointer's scores before tanh, (n, Q, V), from (n, Q, 1) gradients."""
+    grad = torch.zeros_like(found.probs)
+    if for_chosen is not None:
+        grad.addcmul_(found.probs, for_chosen, value=-1)
+        grad.scatter_add_(-1, actions[..., None], for_chosen)
+    if for_entropy is not None:
+        log_probs = found.relative - found.log_total
+        grad -= found.probs * (log_probs + found.entropy()) * for_entropy
+    if clipping:
+        grad *= clipping - found.logits.square() / clipping
+    return grad

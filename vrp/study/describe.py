@@ -1,0 +1,251 @@
+"""What a run folder says of how its run was trained, and how it learned."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import vrp.problem
+from vrp.problem.datasets import CAPACITY
+from vrp.study.records import CurvePoint, Run
+from vrp.training.checkpoint import CheckpointError, load_checkpoint
+
+CHECKPOINT = "last.pt"
+_ENCODERS = {"Conv1dEncoder": "conv1d", "LinearEncoder": "linear", "EmbeddingEncoder": "embedding"}
+_MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
+_BINS = 64  # of the embedding without a variant
+_TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that was to be made.
+
+    Attributes:
+        sweep: its sweep's name.
+        name: its own.
+        folder: where it is, or would be.
+        config: as composed before it began, or as its checkpoint has it.
+    """
+
+    sweep: str
+    name: str
+    folder: Path
+    config: dict
+
+
+def describe(run: Planned) -> Run:
+    """All but the tests.
+
+    Raises:
+        ValueError: for a damaged checkpoint, or a config without what the study asks for.
+    """
+    try:
+        return _described(run)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run.folder}: its config, in sweep.json or the checkpoint, is damaged or not of "
+            f"train.py: {error!r}"
+        ) from error
+
+
+def _described(run: Planned) -> Run:
+    config, problem = run.config, run.config["problem"]
+    status = read_json(run.folder / "status.json") or {}
+    has_checkpoint = (run.folder / CHECKPOINT).is_file()
+    try:
+        checkpoint = load_last(run.folder) if has_checkpoint else {}
+    except ValueError:
+        if status.get("state") != "failed":  # else the damage may be what it failed of
+            raise
+        checkpoint = {}
+    if checkpoint:  # the budget of the run that was made, not of the sweep's last start
+        config = checkpoint["config"]
+    progress, versions = checkpoint.get("progress", {}), checkpoint.get("versions", {})
+    instances = progress.get("instances")
+    if instances is not None and instances >= config["max_instances"]:
+        state = "finished"
+    elif status.get("state") == "failed":
+        state = "failed"
+    else:
+        state = "stopped" if has_checkpoint else "missing"
+    encoder, variant = _encoder_and_variant(config)
+    policy = class_name(config["policy"]).removesuffix("Policy").lower()
+    size, capacity = problem["num_customers"], problem["capacity"]
+    if variant == "strict_mask":
+        capacity += 1  # what the vehicle holds; the mask leaves the last one aboard
+    last = _validated(run) if has_checkpoint else {}
+    return Run(
+        sweep=run.sweep,
+        run=run.name,
+        status=state,
+        error=_error(status, run.folder) if state == "failed" else "",
+        problem=_problem_name(problem, capacity, policy),
+        num_customers=size,
+        capacity=capacity,
+        split_delivery=problem.get("split_delivery", False),
+        policy=policy,
+        encoder=encoder,
+        variant=variant,
+        seed=config["seed"],
+        budget=config["max_instances"],
+        instances=instances,
+        batch_size=config["batch_size"],
+        num_rollouts=config["num_rollouts"],
+        learning_rate=float(config["learning_rate"]),
+        settings=settings_of(config),
+        seconds=progress.get("seconds"),
+        train_seconds=progress.get("train_seconds"),
+        threads=versions.get("threads"),
+        device=checkpoint.get("device", ""),
+        precision=_precision(checkpoint),
+        torch=versions.get("torch", ""),
+        parameters=sum(t.numel() for t in checkpoint["policy"].values()) if checkpoint else None,
+        checkpoint="",
+        test_set="",
+        decode="",
+        test_instances=None,
+        cost=None,
+        gap=None,
+        reference_instances=None,
+        validation=(read_json(run.folder / "summary.json") or {}).get("validation", "")
+        if last
+        else "",
+        val_cost=_number(last.get("val_cost")),
+        val_gap=_number(last.get("val_gap")),
+    )
+
+
+def curve_of(run: Planned) -> list[CurvePoint]:
+    try:
+        return [
+            CurvePoint(
+                sweep=run.sweep,
+                run=run.name,
+                instances=int(row["instances"]),
+                seconds=float(row["seconds"]),
+                train_seconds=float(row["train_seconds"]),
+                train_cost=_number(row["train_cost"]),
+                val_cost=_number(row["val_cost"]),
+                val_gap=_number(row["val_gap"]),
+            )
+            for row in _rows(run)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run.folder / 'metrics.csv'} is damaged: {error!r}") from error
+
+
+def load_last(folder: Path) -> dict:
+    try:
+        return load_checkpoint(folder / CHECKPOINT)
+    except CheckpointError as error:
+        raise ValueError(str(error)) from error
+
+
+def _error(status: dict, folder: Path) -> str:
+    """What a run failed of, without the place where it was."""
+    return (status.get("error") or "").replace(f"{folder.resolve()}{os.sep}", "")
+
+
+def _encoder_and_variant(config: dict) -> tuple[str, str]:
+    """Whose encoder it is, and in what it differs from the one that is compared."""
+    section = config["encoder"]
+    kind = class_name(section)
+    changes = []
+    if kind in _MISTAKES:
+        encoder = "linear"
+        changes.append(_MISTAKES[kind])
+    elif kind in _ENCODERS:
+        encoder = _ENCODERS[kind]
+    else:
+        raise ValueError(f"encoder._target_ is {section.get('_target_')!r}; the study knows none")
+    problem = config["problem"]
+    if problem["capacity"] == CAPACITY.get(problem["num_customers"], 0) - 1:
+        changes.append("strict_mask")
+    if encoder == "embedding":
+        if section["tables"] != "factorised":
+            changes.append(section["tables"])
+        if section["bins"] != _BINS or changes:
+            changes.append(f"bins={section['bins']}")
+        changes += [f"{key}={section[key]}" for key in _TABLE_KEYS if section.get(key)]
+    if section["init"] != "torch":
+        changes.append(section["init"])
+    if config["policy"].get("dropout"):
+        changes.append("dropout")
+    return encoder, ",".join(changes)
+
+
+def settings_of(config: dict) -> str:
+    """What runs that are compared have in common besides the columns of their own."""
+    found = {"baseline": class_name(config["baseline"]).removesuffix("Baseline").lower()}
+    found["decay"] = f"{config['learning_rate_decay']}/{config['decay_instances']}"
+    found["clip"] = f"{config['grad_clip']}/{config['grad_clip_kind']}"
+    if config["learning_rate_decay"] == "steps":
+        found["steps"] = f"{config['learning_rate_steps']}/{config['learning_rate_factor']}"
+    seldom = ("weight_decay", "entropy_weight", "multistart", "start_from")
+    found |= {key: config[key] for key in seldom if config.get(key)}
+    found |= _drawn(config["problem"])
+    policy = config["policy"]
+    found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}
+    return " ".join(f"{key}={value}" for key, value in found.items())
+
+
+def _drawn(problem: dict) -> dict[str, object]:
+    """In what the instances differ from those that their generator draws unless told."""
+    generator = getattr(vrp.problem, class_name(problem))
+    usual = {f.name: f.default for f in fields(generator) if f.default is not MISSING}
+    named = ("num_customers", "capacity", "split_delivery")  # have columns of their own
+    return {
+        key: value
+        for key, value in problem.items()
+        if key in usual and key not in named and value != usual[key]
+    }
+
+
+def _precision(checkpoint: dict) -> str:
+    """Of the arithmetic, and of the large products where a policy rounds their factors to less."""
+    general, products = checkpoint.get("precision", ""), checkpoint.get("products", "float32")
+    return general if products == "float32" else f"{general}, products {products}"
+
+
+def _problem_name(problem: dict, capacity: int, policy: str) -> str:
+    """Another policy than the paper's is another problem to compare the encoders on."""
+    size = problem["num_customers"]
+    kind = class_name(problem).removesuffix("Generator").lower()
+    name = f"vrp{size}" if kind == "uniform" else f"{kind}{size}"
+    if kind == "uniform" and CAPACITY.get(size) != capacity:
+        name += f"-capacity{capacity}"
+    return name if policy == "pointer" else f"{name}-{policy}"
+
+
+def class_name(section: dict) -> str:
+    return str(section["_target_"]).rpartition(".")[2]
+
+
+def _validated(run: Planned) -> dict[str, str]:
+    """The last row with a validation."""
+    return next((row for row in reversed(_rows(run)) if row.get("val_cost")), {})
+
+
+def _rows(run: Planned) -> list[dict[str, str]]:
+    file = run.folder / "metrics.csv"
+    if not file.is_file():
+        return []
+    with open(file, newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def read_json(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
