@@ -246,6 +246,7 @@ def clip_scores(scores: Tensor, clipping: float) -> None:
 
 
 def pieces(tables: Tables, queries: int) -> Iterator[slice]:
+    """Parts of N whose weights for so many queries stay in a CPU's cache, or in bounds on a GPU."""
     limit = _CPU_PIECE if tables.bias.device.type == "cpu" else _GPU_PIECE
     n, _, width = tables.factors.by_node.shape
     piece = max(1, limit // (queries * width))

@@ -111,15 +111,22 @@ def _described(run: Planned) -> Run:
         cost=None,
         gap=None,
         reference_instances=None,
-        validation=(read_json(run.folder / "summary.json") or {}).get("validation", "")
-        if last
-        else "",
+        validation=_summary(run).get("validation", "") if last else "",
         val_cost=_number(last.get("val_cost")),
         val_gap=_number(last.get("val_gap")),
     )
 
 
+def _summary(run: Planned) -> dict:
+    return read_json(run.folder / "summary.json") or {}
+
+
 def curve_of(run: Planned) -> list[CurvePoint]:
+    """Its validations; empty for a run that has none.
+
+    Raises:
+        ValueError: if metrics.csv is damaged.
+    """
     try:
         return [
             CurvePoint(
@@ -139,6 +146,11 @@ def curve_of(run: Planned) -> list[CurvePoint]:
 
 
 def load_last(folder: Path) -> dict:
+    """The content of the last checkpoint in a run's folder.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     try:
         return load_checkpoint(folder / CHECKPOINT)
     except CheckpointError as error:
@@ -222,6 +234,7 @@ def _problem_name(problem: dict, capacity: int, policy: str) -> str:
 
 
 def class_name(section: dict) -> str:
+    """Of a config's section, without its module."""
     return str(section["_target_"]).rpartition(".")[2]
 
 
@@ -243,6 +256,11 @@ def _number(text: str | None) -> float | None:
 
 
 def read_json(path: Path) -> dict | None:
+    """Its content; None where there is no file.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):

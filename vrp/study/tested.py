@@ -23,6 +23,15 @@ _CLUSTERED_INSTANCES = 10_000
 
 @dataclass(frozen=True)
 class TestSet:
+    """Instances that runs are tested on.
+
+    Attributes:
+        name: a standard set, or `clusteredC`.
+        instances: on the CPU.
+    """
+
+    __test__ = False  # pytest shall not take it for one of its classes
+
     name: str
     instances: Instances
 
@@ -45,6 +54,7 @@ def size_of(name: str) -> int:
 
 
 def make_test_set(name: str, limit: int | None) -> TestSet:
+    """The first `limit` instances of a set that `size_of` knows, or all."""
     if name in STANDARD_SETS:
         return TestSet(name, standard_set(name, limit))
     size = size_of(name)
@@ -59,7 +69,14 @@ def decodings(config: dict) -> list[str]:
 
 
 def tested(described: Run, run: Planned, test: TestSet, decode: str) -> Run:
-    """The run with its cost on the test set."""
+    """The run with its cost on the test set, solved unless the run's folder has the result.
+
+    Args:
+        described: the run without a test.
+        run: where it is.
+        test: of its number of customers.
+        decode: one of `decodings`.
+    """
     instances = test.instances
     trained = load_trained(run.name, run.folder / CHECKPOINT)
     capacity = run.config["problem"]["capacity"]
