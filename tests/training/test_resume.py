@@ -165,6 +165,25 @@ def test_stopped_in_a_validation(straight, tmp_path):
     assert metrics(folder) == metrics(straight())
 
 
+def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):
+    """It may take long, so a stop does not wait for it; the next piece makes up for it."""
+    overrides, folder = VARIANTS["rollout"], tmp_path / "run"
+    trainer = begin(folder, *overrides)
+    baseline = trainer.learner.baseline
+    solve = baseline._solve
+
+    def stop(*arguments: object) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return solve(*arguments)
+
+    baseline._solve = stop
+    assert trainer.run() == 143
+    assert last(folder)["progress"]["step"] == 3  # 24 instances, the end of the first epoch
+    assert int(last(folder)["baseline"]["epochs"]) == 0
+    go_on(folder).run()
+    assert same(learned(last(folder)), learned(last(straight(*overrides))))
+
+
 def test_stopped_then_validated(tmp_path):
     """A stop's row gets its validation if that comes before the next step."""
     folder = tmp_path / "run"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from vrp.policy.base import Policy, evaluating
@@ -16,8 +18,16 @@ _MOST = 1000
 _PAIRS = 1000 * 51**2  # a policy's tables may grow with the pairs of an instance's nodes
 
 
+class Stopped(Exception):
+    """Work was given up half done, as its caller wished."""
+
+
 def solve(
-    policy: Policy, instances: Instances, decode: str, device: torch.device | str = "cpu"
+    policy: Policy,
+    instances: Instances,
+    decode: str,
+    device: torch.device | str = "cpu",
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Tours of all instances, in batches that fit into memory; leaves the policy as it is.
 
@@ -26,13 +36,18 @@ def solve(
         instances: N problems on the CPU.
         decode: one of `FIXED`.
         device: where to solve them.
+        stopped: asked before each batch.
+
+    Raises:
+        Stopped: as soon as `stopped` says so.
     """
-    search, batch = FIXED[decode], instances_at_once(instances.num_nodes)
+    search, batch, parts = FIXED[decode], instances_at_once(instances.num_nodes), []
     with evaluating(policy):
-        parts = [
-            search(policy, instances[start : start + batch].to(device), torch.Generator())
-            for start in range(0, len(instances), batch)
-        ]
+        for start in range(0, len(instances), batch):
+            if stopped():
+                raise Stopped
+            some = instances[start : start + batch].to(device)
+            parts.append(search(policy, some, torch.Generator()))
     return join(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
 from vrp.problem.random_numbers import named_generator
 from vrp.problem.tours import tour_length
-from vrp.search.fixed import solve
+from vrp.search.fixed import Stopped, solve
 from vrp.search.rollout import greedy_choice, rollout
 
 __all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBaseline"]
@@ -38,8 +39,16 @@ class Baseline(nn.Module, ABC):
     def compile_kernels(self) -> None:
         """Told when the policy's inner loops are fused."""
 
-    def after_step(self, policy: Policy, instances: int) -> None:
-        """Told after every training step how many `instances` have been seen in all."""
+    def after_step(
+        self, policy: Policy, instances: int, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Told after every training step, and before the first of a resumed run.
+
+        Args:
+            policy: the acting policy.
+            instances: seen in all.
+            stopped: whether the run is to end; what takes long is then left for its next piece.
+        """
 
     def scalars(self) -> dict[str, float]:
         """What TensorBoard shows of it."""
@@ -223,7 +232,7 @@ class RolloutBaseline(Baseline):
     def initialise(self, seed: int, policy: Policy) -> None:
         """Let the copy start where the policy starts, and measure it."""
         self.copy.load_state_dict(policy.state_dict())
-        self.costs.copy_(self._solve(self.copy))
+        self.costs.copy_(self._solve(self.copy, 0))
 
     def forward(
         self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
@@ -237,16 +246,24 @@ class RolloutBaseline(Baseline):
         """Fuse those of the copy."""
         self.copy.compile_kernels()
 
-    def after_step(self, policy: Policy, instances: int) -> None:
+    def after_step(
+        self, policy: Policy, instances: int, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         """At the end of an epoch, let the policy replace its copy if it is better."""
-        if instances // self.epoch_instances <= self._epochs:
+        epochs = instances // self.epoch_instances
+        if epochs <= self._epochs:
             return
-        self._set_epochs(instances // self.epoch_instances)
-        challenger = self._solve(policy)
-        if self.is_better(challenger, self.costs):
+        comparison = int(self.replaced)
+        try:
+            is_better = self.is_better(self._solve(policy, comparison, stopped), self.costs)
+            costs = self._solve(policy, comparison + 1, stopped) if is_better else self.costs
+        except Stopped:
+            return
+        self._set_epochs(epochs)
+        if is_better:
             self.copy.load_state_dict(policy.state_dict())
             self.replaced += 1
-            self.costs.copy_(self._solve(self.copy))
+            self.costs.copy_(costs)
 
     def scalars(self) -> dict[str, float]:
         """Whether its copy is in use, how often it was replaced, and what the last test said."""
@@ -272,12 +289,14 @@ class RolloutBaseline(Baseline):
         self._epochs = epochs
         self.epochs.fill_(epochs)
 
-    def _solve(self, policy: Policy) -> Tensor:
-        """Greedy costs of the present comparison's instances, float64."""
-        name = f"rollout-baseline/{int(self.replaced)}"
+    def _solve(
+        self, policy: Policy, comparison: int, stopped: Callable[[], bool] = lambda: False
+    ) -> Tensor:
+        """Greedy costs of a comparison's instances, float64."""
+        name = f"rollout-baseline/{comparison}"
         instances = self._generator(self.eval_instances, named_generator(self._seed, name))
         device = self.costs.device
-        return solve(policy, instances, "greedy", device).cost.to(device)
+        return solve(policy, instances, "greedy", device, stopped).cost.to(device)
 
     @torch.no_grad()
     def _greedy(self, policy: Policy, instances: Instances) -> Tensor:

@@ -68,7 +68,11 @@ class TrainingStep:
         self.device = device
 
     def __call__(
-        self, step: int, seen: int, lap: Callable[[str], None] = lambda part: None
+        self,
+        step: int,
+        seen: int,
+        lap: Callable[[str], None] = lambda part: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> tuple[Learned, Tensor]:
         """Train once.
 
@@ -76,6 +80,7 @@ class TrainingStep:
             step: number of steps before.
             seen: number of training instances before.
             lap: told the name of each part as it ends, for measurements.
+            stopped: whether the run is to end; see `Baseline.after_step`.
 
         Returns:
             What was found, and the norm of all gradients before they were clipped, ().
@@ -109,7 +114,7 @@ class TrainingStep:
             group["lr"] = learning_rate(config, seen)
         self.optimizer.step()
         lap("optimizer")
-        learner.baseline.after_step(learner.policy, seen + batch_size)
+        learner.baseline.after_step(learner.policy, seen + batch_size, stopped)
         lap("baseline")
         return learned, norm
 

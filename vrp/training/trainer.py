@@ -115,6 +115,7 @@ class Trainer:
             self.progress = Progress(**resumed["progress"])
             self.started_from = resumed.get("started_from")
         self._compiled = False
+        self._signals = StopSignals()
 
     def run(self) -> int:
         """Train until the instances, the time or the user say stop.
@@ -138,7 +139,7 @@ class Trainer:
             config["progress"],
         )
         try:
-            with StopSignals() as signals:
+            with self._signals as signals:
                 if self.generator.split_delivery and not self.learner.policy.sees_remaining:
                     self.log.say(
                         "deliveries may be split, but this policy sees each demand at the start "
@@ -148,7 +149,10 @@ class Trainer:
                     self.log.hyperparameters(config)
                     self._validate()
                     self._save("last.pt")
-                while not (signals.received or self._is_done()):
+                self.learner.baseline.after_step(
+                    self.learner.policy, progress.instances, self._stopped
+                )
+                while not self._stopped():
                     self._train_step()
                     if self._passed(config["validation"]["every"]):
                         self._validate()
@@ -181,6 +185,9 @@ class Trainer:
         """Seconds since the start of this process."""
         return time.perf_counter() - self.started
 
+    def _stopped(self) -> bool:
+        return self._signals.received is not None or self._is_done()
+
     def _is_done(self) -> bool:
         limit = self.config["max_time"]
         out_of_time = limit is not None and self.elapsed() >= limit
@@ -210,7 +217,7 @@ class Trainer:
         progress, batch_size = self.progress, self.config["batch_size"]
         compiles = self._maybe_compile()
         try:
-            learned, norm = self.step(progress.step, progress.instances)
+            learned, norm = self.step(progress.step, progress.instances, stopped=self._stopped)
         except FloatingPointError as error:
             raise FloatingPointError(self._explained(error, progress.step + 1)) from None
         progress.step += 1
