@@ -326,6 +326,18 @@ def changed(key: str, value: object) -> dict:
     return config
 
 
+def test_a_group_that_is_named_again_is_no_other(stopped):
+    """What it takes from elsewhere in the config is the run's, not today's default."""
+    config = small_config("embedding_dim=128") | {"resume": str(stopped)}
+    merged, _ = resumed_config(config, stopped, ("encoder", "policy"))
+    assert merged["encoder"] == small_config()["encoder"]
+    other = small_config("embedding_dim=128", "encoder.init=glorot") | {"resume": str(stopped)}
+    with pytest.raises(ValueError, match=r"encoder\.init is glorot here and torch in the run"):
+        resumed_config(other, stopped, ("encoder",))
+    with pytest.raises(ValueError, match="embedding_dim is 128 here and 8 in the run"):
+        resumed_config(config, stopped, ("embedding_dim",))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "was"),
     [

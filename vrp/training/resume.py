@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
@@ -33,10 +34,11 @@ def resumed_config(
     checkpoint = _load_last(folder)
     stored = dict(checkpoint["config"])
     for key in overridden:
-        here, there = _lookup(config, key), _lookup(stored, key)
-        if key not in MAY_DIFFER and here != there:
+        if key in MAY_DIFFER:
+            continue
+        for name, here, there in _differences(key, config, stored):
             raise ValueError(
-                f"{key} is {here} here and {there} in the run to resume; only "
+                f"{name} is {here} here and {there} in the run to resume; only "
                 f"{', '.join(sorted(MAY_DIFFER))} may differ"
             )
     merged = stored | {key: config[key] for key in overridden if key in MAY_DIFFER}
@@ -48,6 +50,22 @@ def resumed_config(
             f"reaches zero at {horizon} instances (decay_instances)"
         )
     return merged, checkpoint
+
+
+def _differences(key: str, config: dict, stored: dict) -> Iterator[tuple[str, object, object]]:
+    """Each value below a key in which two configs differ: dotted name, here and there.
+
+    A value that a section takes from the key of its name at the top, as `embedding_dim`, was not
+    given with the section: it does not count.
+    """
+    here, there = _lookup(config, key), _lookup(stored, key)
+    if isinstance(here, dict) and isinstance(there, dict):
+        for name in sorted({*here, *there}):
+            both = here.get(name), there.get(name)
+            if name not in config or both != (config[name], stored.get(name)):
+                yield from _differences(f"{key}.{name}", config, stored)
+    elif here != there:
+        yield key, here, there
 
 
 def _load_last(folder: Path) -> dict:
