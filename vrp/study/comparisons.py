@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vrp.study.plan import Plan
-from vrp.study.records import Run
+from vrp.study.records import ENCODERS, Run
 from vrp.study.statistics import (
     Equivalence,
     Interval,
@@ -185,7 +185,7 @@ class Study:
             own = [r for r in candidates if r.encoder == name]
             rows += [r for r in own if r.sweep in main] or own
         check_comparable(rows)
-        order = [*self.plan.encoders, "conv1d", "linear", "embedding"]
+        order = [*self.plan.encoders, *ENCODERS]
         rows.sort(key=lambda run: (order.index(run.encoder), run.seed))
         return {name: _by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
 
@@ -233,7 +233,7 @@ class Study:
         for test in self.tests:
             plain = self.plain(test)
             # The encoder that others are compared with stands last in a pair.
-            names = sorted(plain, key=[*ENCODER_ORDER].index)
+            names = sorted(plain, key=lambda name: (name != "linear", ENCODERS.index(name)))
             pairs = [(a, b) for i, b in enumerate(names) for a in names[i + 1 :]]
             for name, reference in pairs:
                 if test == primary and {name, reference} == set(self.plan.encoders):
@@ -302,9 +302,6 @@ class Study:
         pairs = [tuple(runs[seed] for seed in seeds) for runs in (ours, theirs)]
         check_comparable([*pairs[0], *pairs[1]])
         return Comparison(test, name, reference, *pairs, self.plan.margin_percent)
-
-
-ENCODER_ORDER = ("linear", "conv1d", "embedding")
 
 
 def is_counted(run: Run) -> bool:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import vrp.problem
 from vrp.problem.datasets import CAPACITY
-from vrp.study.records import CurvePoint, Run
+from vrp.study.records import ENCODERS, CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
 CHECKPOINT = "last.pt"
-_ENCODERS = {"Conv1dEncoder": "conv1d", "LinearEncoder": "linear", "EmbeddingEncoder": "embedding"}
 _MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
 _BINS = 64  # of the embedding without a variant
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
@@ -166,14 +165,11 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
     """Whose encoder it is, and in what it differs from the one that is compared."""
     section = config["encoder"]
     kind = class_name(section)
-    changes = []
-    if kind in _MISTAKES:
-        encoder = "linear"
-        changes.append(_MISTAKES[kind])
-    elif kind in _ENCODERS:
-        encoder = _ENCODERS[kind]
-    else:
+    mistake = _MISTAKES.get(kind)
+    encoder = "linear" if mistake else kind.removesuffix("Encoder").lower()
+    if encoder not in ENCODERS:
         raise ValueError(f"encoder._target_ is {section.get('_target_')!r}; the study knows none")
+    changes = [mistake] if mistake else []
     problem = config["problem"]
     if problem["capacity"] == CAPACITY.get(problem["num_customers"], 0) - 1:
         changes.append("strict_mask")

@@ -14,7 +14,7 @@ from pathlib import Path
 from vrp.study.lines import read_lines, write_lines
 
 STATUSES = ("finished", "stopped", "failed", "missing")
-ENCODERS = ("conv1d", "linear", "embedding")
+ENCODERS = ("conv1d", "linear", "embedding")  # as encoder= takes them; classes are called alike
 
 # Filled by training, by testing, and by the reference costs of the test set.
 _TRAINED = ("instances", "seconds", "train_seconds", "parameters")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vrp.study.records import ENCODERS
 from vrp.study.statistics import Interval
-
-NAMES = {"conv1d": "Conv1d", "linear": "Linear", "embedding": "Embedding"}
 
 
 def name(encoder: str) -> str:
     """Of an encoder, as practitioners call the layer."""
-    return NAMES.get(encoder, f"`{encoder}`")
+    return encoder.capitalize() if encoder in ENCODERS else f"`{encoder}`"
 
 
 def title(problem: str) -> str:
