@@ -80,7 +80,8 @@ def run(given: argparse.Namespace) -> None:
         tqdm.write(shown(facts[-1]))
     count = {kind: sum(fact.verdict == kind for fact in facts) for kind in _VERDICTS}
     about = (
-        f"{len(facts)} claims: {', '.join(f'{n} {kind}' for kind, n in count.items())}. torch "
+        f"{len(facts)} claims: {count['true']} true, {count['false']} false; of "
+        f"{count['depends']} it depends. torch "
         f"{torch.__version__}, {torch.get_num_threads()} threads, "
         f"{'small' if given.fast else 'full'} budget, {time.monotonic() - begun:.0f} seconds."
     )

@@ -265,7 +265,8 @@ def policies(budget: Budget) -> Fact:
         f"{_beside_twins(run, 'weights')}; greedy cost: {_beside_twins(run, 'cost')} (Conv1d from "
         f"Linear, beside the furthest of Linear's {budget.twins + 1} twins)",
         why="Once a tour differs, two runs are as far apart as any two runs, whatever their "
-        "encoders. One run of each cannot tell encoders apart.",
+        "encoders. One run of each cannot tell encoders apart. What comes after is in the study, "
+        "whose runs end after 6,250 steps.",
     )
 
 
