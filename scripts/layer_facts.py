@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +18,7 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
     sys.path.insert(0, str(ROOT))
 
 from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.study_configs import CASES, encoder_configs  # noqa: E402
 
 if TYPE_CHECKING:
     from vrp.study.facts import Fact
@@ -72,11 +74,12 @@ def run(given: argparse.Namespace) -> None:
 
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)  # before minutes of work
+    budget = replace(FAST if given.fast else FULL, step_configs=encoder_configs(CASES["vrp10"]))
     begun, facts = time.monotonic(), []
     bar = tqdm(given.checks.items(), "facts", unit="row", disable=None)
     for name, check in bar:
         bar.set_postfix_str(name)
-        facts.append(check(FAST if given.fast else FULL))
+        facts.append(check(budget))
         tqdm.write(shown(facts[-1]))
     count = {kind: sum(fact.verdict == kind for fact in facts) for kind in _VERDICTS}
     about = (

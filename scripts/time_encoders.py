@@ -21,14 +21,7 @@ if str(ROOT) not in sys.path:  # `python scripts/time_encoders.py` puts only scr
 from scripts.arguments import whole  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.heap import settle_heap  # noqa: E402
-
-# What the study compares the encoders on, and how train.py is told so.
-CASES = {
-    "vrp10": [],
-    "vrp20": ["problem=vrp20"],
-    "vrp20-attention": ["sweep=encoders_attention"],
-}
-_ENCODERS = ("conv1d", "linear", "embedding")
+from scripts.study_configs import CASES, encoder_configs  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,20 +68,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def encoder_configs(overrides: list[str]) -> dict[str, dict]:
-    """What `train.py` would train, by encoder."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    found = {}
-    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        for encoder in _ENCODERS:
-            config = hydra.compose("config", [*overrides, f"encoder={encoder}"])
-            own = OmegaConf.masked_copy(config, [key for key in config if key != "name"])
-            found[encoder] = OmegaConf.to_container(own, resolve=True)
-    return found
-
-
 def _print(steps: list[StepTime]) -> None:
     from statistics import median
 
@@ -99,7 +78,7 @@ def _print(steps: list[StepTime]) -> None:
         f"{first.problem}, batch {first.batch_size}, {first.num_rollouts} tours, "
         f"{first.threads} threads; medians"
     )
-    for encoder in _ENCODERS:
+    for encoder in dict.fromkeys(step.encoder for step in steps):
         mine = of_encoder(steps, encoder)
         whole = median(step.step_ms for step in mine)
         alone = median(step.encoder_ms for step in mine)

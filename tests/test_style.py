@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+ABOVE = tuple(path.stem for path in (ROOT / "vrp").glob("*.py"))  # these import nothing of ours
 LAYERS = ("problem", "policy", "search", "training", "evaluation", "study")
 
 
@@ -22,10 +23,18 @@ def test_ruff_has_nothing_to_say(arguments):
     assert done.returncode == 0, done.stdout
 
 
+def test_what_stands_above_all_imports_nothing_of_ours():
+    """So every layer may use it."""
+    for name in ABOVE:
+        tree = ast.parse((ROOT / "vrp" / f"{name}.py").read_text())
+        modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert not [module for module in modules if module.startswith("vrp")]
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_up(layer):
-    """A layer imports itself and those before it, and no layer knows Hydra."""
-    allowed = LAYERS[: LAYERS.index(layer) + 1]
+    """A layer imports itself, those before it and what stands above all; none knows Hydra."""
+    allowed = (*ABOVE, *LAYERS[: LAYERS.index(layer) + 1])
     for path in (ROOT / "vrp" / layer).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.layer_facts import main  # noqa: E402
+from scripts.study_configs import CASES, encoder_configs  # noqa: E402
 from vrp.policy.encoders import LinearEncoder  # noqa: E402
 from vrp.study.facts import (  # noqa: E402
     SUBJECTS,
@@ -38,7 +39,10 @@ from vrp.study.facts import (  # noqa: E402
 from vrp.study.facts.record import DEPENDS, FALSE, TRUE, Fact, error_of, verdict  # noqa: E402
 from vrp.study.steps import StepTime  # noqa: E402
 
-TINY = Budget(seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1)
+TINY = Budget(
+    seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1,
+    step_configs=encoder_configs(CASES["vrp10"]),
+)  # fmt: skip
 
 # What the study's list of claims asks for, and the rows that answer.
 LISTED = {
@@ -334,7 +338,7 @@ def test_the_encoders_share_of_a_step(alone, expected):
         for name in ("conv1d", "linear")
         for turn in range(3)
     ]
-    fact = speed.training_step(TINY, lambda _: steps)
+    fact = speed.training_step(TINY, lambda *_: steps)
     assert fact.verdict == expected
     assert f"{100 * alone:.1f} %" in fact.figure
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from synthetic import steps
 
-from scripts.time_encoders import CASES, encoder_configs, main
+from scripts.study_configs import CASES, encoder_configs
+from scripts.time_encoders import main
 from vrp.study.steps import read_steps, speedup, write_steps
 from vrp.study.timing import make_timed
 

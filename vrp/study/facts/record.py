@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 TRUE, FALSE, DEPENDS = "true", "false", "depends"
 
@@ -38,6 +38,7 @@ class Budget:
         twins: copies of the linear network that start one rounding error away, at least 1.
         seconds: of timing for each layer and shape.
         timed_steps: how many training steps are timed.
+        step_configs: of the runs whose steps are timed, plain and complete, by encoder.
     """
 
     seeds: int
@@ -46,6 +47,7 @@ class Budget:
     twins: int
     seconds: float
     timed_steps: int
+    step_configs: Mapping[str, dict] = field(default_factory=dict)
 
 
 FULL = Budget(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vrp.study.facts.equality import apply_conv1d, twin_layers
 from vrp.study.facts.record import Budget, Check, Fact, verdict
 from vrp.study.steps import StepTime, of_encoder
-from vrp.study.timing import BATCH, ROLLOUTS, time_steps
+from vrp.study.timing import time_steps
 
 _TUTORIAL = (128, 256, 8, 32)  # N, C, in, out
 _GRID = (
@@ -131,11 +131,9 @@ def backward_grid(budget: Budget, measure: Callable[..., dict[str, float]] = _bo
     )
 
 
-def training_step(
-    budget: Budget, measure: Callable[[int], Sequence[StepTime]] = time_steps
-) -> Fact:
+def training_step(budget: Budget, measure: Callable[..., Sequence[StepTime]] = time_steps) -> Fact:
     """The share of the encoder in a training step, for all three."""
-    steps = measure(budget.timed_steps)
+    steps = measure("vrp10", budget.step_configs, budget.timed_steps)
     found = {}
     for encoder in dict.fromkeys(step.encoder for step in steps):
         mine = of_encoder(steps, encoder)
@@ -148,7 +146,7 @@ def training_step(
         claim="The choice of the encoder's layer decides how long training takes: the encoder "
         "is a tenth or more of a step.",
         verdict=verdict(*(alone > _MATTERS * step for alone, step in found.values())),
-        figure=f"VRP10, batch {BATCH}, {ROLLOUTS} tours: "
+        figure=f"VRP10, batch {steps[0].batch_size}, {steps[0].num_rollouts} tours: "
         + "; ".join(
             f"{encoder} {alone:.1f} ms of {step:.0f} ms, {100 * alone / step:.1f} %"
             for encoder, (alone, step) in found.items()
