@@ -76,7 +76,7 @@ def _print(steps: list[StepTime]) -> None:
     first = steps[0]
     print(
         f"{first.problem}, batch {first.batch_size}, {first.num_rollouts} tours, "
-        f"{first.threads} threads; medians"
+        f"threads: {first.threads}; medians"
     )
     for encoder in dict.fromkeys(step.encoder for step in steps):
         mine = of_encoder(steps, encoder)

@@ -49,7 +49,8 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         if not effect.rows:
             continue
         cost = mean_interval(costs(effect.rows))
-        series.setdefault(kind, []).append((bins, cost))
+        if effect.comparison is not None:
+            series.setdefault(kind, []).append((bins, effect.comparison.percent))
         rows.append(
             (
                 kind,
@@ -72,11 +73,14 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
         Table(header, tuple(rows)),
     ]
-    if linear:
-        svg = by_bins(series, mean_interval(costs(linear)), "mean tour length")
+    if series:
+        svg = by_bins(
+            series, analysis.plan.margin_percent, "tour length against linear, same seed (%)"
+        )
         caption = (
-            f"{title(problem)}: tour length over the number of bins, mean over seeds with its "
-            "95 % interval; the line and its band are linear's."
+            f"{title(problem)}: tour length against plain linear's over the number of bins, mean "
+            "over seeds with its 95 % interval; the shaded range counts as equal, and the axis is "
+            "logarithmic beyond 1 %."
         )
         blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
     factorised = {

@@ -119,9 +119,7 @@ def dot_rows(
         values = [value for row in rows for value in row.values]
         ends = min(-1.0, 1.5 * min(values)), max(1.0, 1.5 * max(values))
         panel.set_xlim(*ends)
-        ticks = [x for x in (-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50)
-                 if ends[0] <= x <= ends[1]]  # fmt: skip
-        panel.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        panel.set_xticks(*_percent_ticks(ends))
         panel.minorticks_off()
     panel.grid(axis="x", alpha=0.3)
     panel.set_axisbelow(True)
@@ -209,6 +207,13 @@ def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> byte
     return _to_svg(figure)
 
 
+def _percent_ticks(ends: tuple[float, float]) -> tuple[list[float], list[str]]:
+    """For an axis that is logarithmic beyond 1 on both sides of 0: places and numbers."""
+    places = (-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50)
+    shown = [x for x in places if ends[0] <= x <= ends[1]]
+    return shown, [f"{x:g}" for x in shown]
+
+
 def _by_ratio(panel: Axes) -> None:
     """A logarithmic y axis whose few numbers do not meet."""
     panel.set_yscale("log")
@@ -249,18 +254,21 @@ def _mean(values: list[float]) -> float:
 
 
 @_DRAWN_ALIKE
-def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, axis: str) -> bytes:
-    """Cost over the number of bins, a line per kind of table, linear as a band."""
+def by_bins(series: dict[str, list[tuple[int, Interval]]], margin: float, axis: str) -> bytes:
+    """Differences in percent over the number of bins, a line per kind of table.
+
+    Args:
+        series: bins and difference, by kind.
+        margin: half the width of a shaded range around 0.
+        axis: name of the differences, with their unit.
+    """
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     panel = figure.subplots()
     counts = sorted({bins for points in series.values() for bins, _ in points})
-    if reference.is_bounded:
-        panel.axhspan(
-            reference.low, reference.high, color=COLOURS["linear"], alpha=0.2, linewidth=0
-        )
-    panel.axhline(reference.value, color=COLOURS["linear"], linewidth=1.5)
+    panel.axhspan(-margin, margin, color="#E8E8E8", zorder=0, linewidth=0)
+    panel.axhline(0, color=COLOURS["linear"], linewidth=1.5)
     panel.annotate(
-        "linear", (1, reference.value), xycoords=("axes fraction", "data"), xytext=(6, 0),
+        "linear", (1, 0), xycoords=("axes fraction", "data"), xytext=(6, 0),
         textcoords="offset points", va="center", color=COLOURS["linear"], annotation_clip=False,
     )  # fmt: skip
     colours = (COLOURS["embedding"], COLOURS["conv1d"], *_OTHERS[1:])
@@ -278,6 +286,11 @@ def by_bins(series: dict[str, list[tuple[int, Interval]]], reference: Interval, 
                 )  # fmt: skip
     panel.set_xscale("log", base=2)
     panel.set_xticks(counts, [str(bins) for bins in counts])
+    panel.set_yscale("symlog", linthresh=1, linscale=1)
+    values = [interval.value for points in series.values() for _, interval in points]
+    ends = min(-1.0, 1.5 * min(values)), max(1.0, 1.5 * max(values))
+    panel.set_ylim(*ends)
+    panel.set_yticks(*_percent_ticks(ends))
     panel.minorticks_off()
     panel.set(xlabel="bins per axis", ylabel=axis)
     panel.grid(alpha=0.3)
