@@ -1,0 +1,94 @@
+"""What the answer says of the changes that can make Linear look worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vrp.study.analysis import Analysis, Effect
+from vrp.study.learning import Slowdown
+from vrp.study.suspects import strikes
+from vrp.study.wording import between, change, count, in_text, listed, number, signed
+
+
+def changes_tried(analysis: Analysis) -> str:
+    """Which change comes closest to longer training with worse results, and what the others do."""
+    suspects = analysis.suspects(analysis.plan.problem)
+    tried = [effect for effect in suspects if effect.p is not None]
+    if not tried:
+        return "Which mistake makes Linear look worse: no data."
+    best = tried[0]
+    if not (best.is_longer or best.is_slower):
+        return (
+            f"Of {count(len(tried), 'change')} tried, none makes tours longer or learning "
+            "slower than plain Linear's by more than chance would."
+        )
+    first = [effect for effect in tried if effect.shows == best.shows]
+    parts = [
+        f"Of {count(len(tried), 'change')} tried, {listed(map(_named, first))} "
+        f"{'comes' if len(first) == 1 else 'come'} closest to longer training with worse results"
+        f"{_how_close(first)}."
+    ]
+    if all(strikes(effect.name) == "Linear" for effect in first):
+        parts.append(
+            "Only a swap to Linear invites this: its input has axes (N, V, 2), Conv1d's (N, 2, V)."
+        )
+    parts += _other_mistakes(tried[len(first) :])
+    parts += [_price(effect) for effect in tried if effect.price is not None]
+    return " ".join(parts)
+
+
+def _named(effect: Effect) -> str:
+    return f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
+
+
+def _how_close(first: Sequence[Effect]) -> str:
+    best = first[0]
+    if best.shows == "longer tours, stops learning":
+        return " and beyond: nothing is learned after a tenth of the budget"
+    if best.shows == "both":
+        whose = f" of `{best.name}`," if len(first) > 1 else ""
+        return f":{whose} {_late(best.slowdown)}"
+    return ", though only in part: " + (
+        "it learns as fast" if best.is_longer else "its tours are not shown to be longer"
+    )
+
+
+def _other_mistakes(others: Sequence[Effect]) -> list[str]:
+    """What the changes after the first ones show, most to least."""
+    words = {
+        "longer tours, stops learning": "Longer tours, with nothing learned after a tenth of the "
+        "budget:",
+        "longer tours": "Longer tours only:",
+        "slower": "Longer training only:",
+    }
+    shown: dict[str, list[str]] = {}
+    for effect in others:
+        kind = words.get(effect.shows)
+        if kind is None:
+            kind = "No harm:" if effect.is_equivalent else "Not decided:"
+        shown.setdefault(kind, []).append(_named(effect))
+    return [f"{kind} {listed(names)}." for kind, names in shown.items()]
+
+
+def _price(effect: Effect) -> str:
+    """How much of a change's effect no training can remove."""
+    text = (
+        f"`{effect.name}` changes what is asked, with either layer: near-optimal tours by its "
+        f"rule are {change(effect.price)} ({in_text(effect.price)})"
+    )
+    if effect.slowdown is not None:
+        text += f", and towards these {_late(effect.slowdown)}"
+    return f"{text}."
+
+
+def _late(slowdown: Slowdown) -> str:
+    """What a change does to the speed of learning."""
+    if missed := slowdown.count - slowdown.reached:
+        return (
+            f"{missed} of {count(slowdown.count, 'run')} never became as good as Linear is after a "
+            "quarter of the budget"
+        )
+    return (
+        f"it needs {number(slowdown.ratio.value, 1)} times the instances "
+        f"({between(slowdown.ratio, 1)}) to get where Linear is after a quarter of the budget"
+    )
