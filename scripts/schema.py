@@ -45,6 +45,8 @@ class TrainConfig:
         batch_size: instances per step.
         num_rollouts: solutions per instance, K.
         multistart: begin a tour at each customer; `num_rollouts` is then their number.
+        leader_weight: of each instance's shortest tour, times which its advantage is taken; 1 is
+            plain REINFORCE.
         entropy_weight: of the policy's mean entropy per step, in nats, taken from the loss.
         learning_rate_decay: `linear` falls to zero at `decay_instances`; `steps` is multiplied by
             `learning_rate_factor` at each of `learning_rate_steps`.
@@ -77,6 +79,7 @@ class TrainConfig:
     batch_size: int = limits(min=1)
     num_rollouts: int = limits(min=1)
     multistart: bool = field()
+    leader_weight: float = limits(min=1)
     entropy_weight: float = limits(min=0)
     embedding_dim: int = limits(min=1)
     learning_rate: float = limits(above=0)

@@ -127,6 +127,7 @@ def test_multi_start_training_is_tested_both_ways(tmp_path):
     ("changed", "shown"),
     [
         ({"multistart": True}, "multistart=True"),
+        ({"leader_weight": 3.0}, "leader_weight=3.0"),
         ({"start_from": "vrp10-conv1d"}, "start_from=vrp10-conv1d"),
         ({"learning_rate_decay": "steps"}, "steps=[0.8]/0.1"),
         ({"problem": {"max_demand": 5}}, "max_demand=5"),

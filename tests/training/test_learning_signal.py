@@ -23,7 +23,7 @@ from vrp.training.baselines import (
     SharedBaseline,
 )
 from vrp.training.learner import Learner
-from vrp.training.reinforce import advantage, reinforce_loss
+from vrp.training.reinforce import advantage, emphasise_leader, reinforce_loss
 
 SIZE = 8
 
@@ -220,6 +220,33 @@ def test_advantage_is_cost_above_expectation():
     found = advantage(cost, torch.tensor([[4.0, 4.0]]))
     assert found.tolist() == [[-1, 1]]
     assert not found.requires_grad
+
+
+def test_leader_by_hand():
+    """The shortest tour's advantage counts more, the first of equals leads, weight 1 is nothing."""
+    cost = torch.tensor([[5.0, 3.0, 4.0], [2.0, 6.0, 2.0]])
+    advantages = torch.tensor([[1.5, -1.5, 0.0], [-2.0, 4.0, -2.0]])
+    assert emphasise_leader(advantages, cost, 4).tolist() == [[1.5, -6, 0], [-8, 4, -2]]
+    assert torch.equal(emphasise_leader(advantages, cost, 1), advantages)
+
+
+@pytest.mark.parametrize("instances", ["whole"], indirect=True)
+def test_leader_learns_more(policy, instances):
+    """Each unit of weight adds the gradient that the shortest tour alone has."""
+    many, slopes = copies(instances, 5), []
+    for weight in (1, 2, 3):
+        learner = Learner(policy, SharedBaseline(), 3, leader_weight=weight).train()
+        learned = learner(many, learner.draw(many, stream()))
+        slopes.append(gradient(learned.loss, policy))
+    torch.testing.assert_close(slopes[2] - slopes[1], slopes[1] - slopes[0], rtol=1e-3, atol=1e-5)
+    assert (slopes[1] - slopes[0]).norm() > 1e-3
+
+
+def test_one_tour_leads_nobody(policy):
+    """A weight for the shortest of one tour is a mistake, named with its value."""
+    Learner(policy, ExponentialBaseline(), 1)
+    with pytest.raises(ValueError, match="leader_weight is 2 with one tour"):
+        Learner(policy, ExponentialBaseline(), 1, leader_weight=2)
 
 
 def test_loss_by_hand():

@@ -32,6 +32,7 @@ VARIANTS = {
     "split": ("problem.split_delivery=true", "problem.capacity=6"),
     "paper": ("policy.scale_demand=false", "grad_clip_kind=per_variable", "grad_clip=0.1"),
     "attention": (*ATTENTION, "policy=attention", "num_rollouts=5", "entropy_weight=0.1"),
+    "leader": ("leader_weight=3",),
     "rollout": (
         *ATTENTION,
         "policy=am",

@@ -195,6 +195,8 @@ def settings_of(config: dict) -> str:
         found["steps"] = f"{config['learning_rate_steps']}/{config['learning_rate_factor']}"
     seldom = ("weight_decay", "entropy_weight", "multistart", "start_from")
     found |= {key: config[key] for key in seldom if config.get(key)}
+    if config.get("leader_weight", 1) != 1:
+        found["leader_weight"] = config["leader_weight"]
     found |= _drawn(config["problem"])
     policy = config["policy"]
     found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}

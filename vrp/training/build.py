@@ -73,7 +73,8 @@ def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
         )
     policy, baseline = build_policy(config), build_baseline(config)
     baseline.begin(policy, generator, config["seed"])
-    return Learner(policy, baseline, rollouts, multistart, config["entropy_weight"])
+    weights = config["leader_weight"], config["entropy_weight"]
+    return Learner(policy, baseline, rollouts, multistart, *weights)
 
 
 def build_search(section: dict) -> Search:

@@ -15,7 +15,7 @@ from vrp.problem.tours import tour_length
 from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.starts import each_customer
 from vrp.training.baselines import Baseline
-from vrp.training.reinforce import advantage, reinforce_loss
+from vrp.training.reinforce import advantage, emphasise_leader, reinforce_loss
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Learned:
     Attributes:
         loss: () with gradient, of policy and baseline together.
         cost: (N, K) float32 of the sampled tours.
-        advantages: (N, K).
+        advantages: (N, K), before any is weighed.
         entropy: () mean over the open steps, in nats.
         baseline_loss: ().
     """
@@ -64,10 +64,12 @@ class Learner(nn.Module):
         num_rollouts: K solutions per instance.
         multistart: let each of them begin with another customer (Kwon et al. 2020); K is then
             the number of customers.
+        leader_weight: of the advantage of each instance's shortest tour (Wang et al. 2024).
         entropy_weight: of the mean entropy of a step, in nats, taken from the loss.
 
     Raises:
-        ValueError: if the baseline cannot work with that policy or that K.
+        ValueError: if the baseline cannot work with that policy or that K, or if one tour would
+            lead itself.
     """
 
     def __init__(
@@ -76,14 +78,21 @@ class Learner(nn.Module):
         baseline: Baseline,
         num_rollouts: int,
         multistart: bool = False,
+        leader_weight: float = 1.0,
         entropy_weight: float = 0.0,
     ) -> None:
         super().__init__()
         baseline.check(policy, num_rollouts)
+        if leader_weight != 1 and num_rollouts < 2:
+            raise ValueError(
+                f"leader_weight is {leader_weight:g} with one tour per instance; "
+                "it must be 1, or num_rollouts at least 2"
+            )
         self.policy = policy
         self.baseline = baseline
         self.num_rollouts = num_rollouts
         self.multistart = multistart
+        self.leader_weight = leader_weight
         self.entropy_weight = entropy_weight
         self._tape: Tape | None = None  # of the last pass, whose backward pass is over
 
@@ -132,7 +141,8 @@ class Learner(nn.Module):
         replay = self.policy.log_probs(
             encoding, instances, actions, int(self.multistart), draws.dropout_mask, tape
         )
-        loss = reinforce_loss(advantages, replay.log_prob.sum(-1)) + baseline_loss
+        weighed = emphasise_leader(advantages, cost, self.leader_weight)
+        loss = reinforce_loss(weighed, replay.log_prob.sum(-1)) + baseline_loss
         entropy = replay.entropy.sum() / replay.counted.sum().clamp(min=1)
         if self.entropy_weight:
             loss = loss - self.entropy_weight * entropy
