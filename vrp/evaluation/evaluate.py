@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from vrp.evaluation.fixed import FixedInstances, fixed_instances, outside_training
+from vrp.evaluation.result_folder import Saver, default_folder, open_folder, write_result
 from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, announced, is_out_of_memory
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
-from vrp.problem.datasets import STANDARD_SETS, gap_percent
+from vrp.problem.datasets import gap_percent
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
 from vrp.search.base import Search
@@ -31,7 +29,6 @@ from vrp.training.device import choose_device
 from vrp.training.provenance import versions
 from vrp.training.signals import StopSignals
 from vrp.training.tour_figure import can_draw, draw_tours
-from vrp.whole_file import whole_file
 
 _MOST_NODES = np.iinfo(np.int16).max  # solutions.npz holds nodes as int16
 _DRAWN = 8  # instances in tours.png
@@ -203,36 +200,23 @@ class Evaluation:
         return {"mean_gap_percent": gap, "gap_instances": count, "reference": described}
 
     def write(self, solution: Solution, summary: dict) -> tuple[Path, list[str]]:
-        """Write the results, summary.json last; each file appears whole or not at all.
-
-        What was cut short never replaces what was not: it goes into a folder beside it. A time
-        limit cuts less short than an interruption.
+        """Write `solutions.npz`, a picture where one can be drawn, and `summary.json`.
 
         Returns:
-            The folder, and the names of the files.
+            The folder, see `write_result`, and the names of the files.
 
         Raises:
             OSError: if one cannot be written.
         """
-        folder = self.output
-        if _wholeness(summary) < _wholeness(_summary_in(folder)):
-            folder = folder.with_name(f"{folder.name}-cut-short")
-            folder.mkdir(exist_ok=True)
-        (folder / "tours.png").unlink(missing_ok=True)
         actions = solution.actions.numpy().astype(np.int16)
-        savers: dict[str, Callable[[IO[bytes]], object]] = {
+        savers: dict[str, Saver] = {
             "solutions.npz": lambda file: np.savez_compressed(
                 file, cost=solution.cost.numpy(), actions=actions
             ),
         }
         if can_draw():
             savers["tours.png"] = lambda file: self._draw(solution, file)
-        text = json.dumps(summary, indent=2) + "\n"
-        savers["summary.json"] = lambda file: file.write(text.encode())
-        for name, save in savers.items():
-            with whole_file(folder / name) as file:
-                save(file)
-        return folder, list(savers)
+        return write_result(self.output, summary, savers), [*savers, "summary.json"]
 
     def _draw(self, solution: Solution, file: IO[bytes]) -> None:
         few = slice(0, min(_DRAWN, len(solution.cost)))
@@ -265,8 +249,8 @@ def make_evaluation(config: dict) -> Evaluation:
             f"{fixed.name} has {fixed.instances.num_nodes} nodes; solutions.npz numbers them as "
             f"int16, so at most {_MOST_NODES} are possible"
         )
-    folder = Path(config["output"] or _default_output(trained, fixed, search, config))
-    _open_folder(folder, len(fixed.instances))
+    folder = Path(config["output"] or default_folder(trained, fixed, search, config))
+    open_folder(folder, len(fixed.instances))
     return Evaluation(trained, fixed, search, device, config, folder)
 
 
@@ -277,66 +261,6 @@ def _build_search(section: dict) -> Search:
     except ValueError as error:
         typed = str(error).split(" ", 1)[0] in section
         raise ValueError(f"decode.{error}" if typed else str(error)) from error
-
-
-def _default_output(trained: Trained, fixed: FixedInstances, search: Search, config: dict) -> Path:
-    """A name that tells apart whatever may differ in the result."""
-    data = fixed.name if fixed.name in STANDARD_SETS else Path(fixed.name).stem
-    parts = [trained.name, data, str(search)]
-    if fixed.instances.split_delivery:
-        parts.append("split")
-    if fixed.name not in STANDARD_SETS and config["capacity"] is not None:
-        parts.append(f"capacity{config['capacity']}")
-    if config["seed"]:
-        parts.append(f"seed{config['seed']}")
-    if search.draws:
-        parts.append(f"batch{config['batch_size']}")
-    if len(fixed.instances) < fixed.total:
-        parts.append(f"first{len(fixed.instances)}")
-    name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
-    return Path("outputs") / "evaluate" / name
-
-
-def _open_folder(folder: Path, count: int) -> None:
-    """Make the folder if need be.
-
-    Raises:
-        ValueError: if it cannot be written, or holds the summary of something else or a complete
-            result of more than `count` instances.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        held = _summary_in(folder)
-    except OSError as error:
-        raise ValueError(f"output: {folder} cannot be written: {error.strerror}") from error
-    if held is not None and "decode" not in held:
-        raise ValueError(f"output: {folder} holds a summary.json of something else")
-    if _wholeness(held) and held["instances"] > count:
-        raise ValueError(
-            f"output: {folder} holds a result of {held['instances']:,} instances, and this would "
-            f"be one of {count:,}; name another folder"
-        )
-
-
-def _summary_in(folder: Path) -> dict | None:
-    """What summary.json in a folder holds; None if it is not there, {} if it is no summary."""
-    try:
-        held = json.loads((folder / "summary.json").read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return {}
-    return held if isinstance(held, dict) else {}
-
-
-def _wholeness(summary: dict | None) -> int:
-    """2 for a complete result, 1 for one that its time limit ended, 0 for another or none."""
-    if not summary or "instances" not in summary:
-        return 0
-    # Summaries of earlier versions do not say how they ended.
-    return {COMPLETE: 2, TIME_LIMIT: 1}.get(summary.get("ended", COMPLETE), 0)
 
 
 class _Watch:
