@@ -349,7 +349,7 @@ def test_what_a_rule_costs_is_no_slow_learning():
     assert effect.slowdown.ratio.value == pytest.approx(1)
     assert effect.shows == "longer tours"
     report = make_report(runs, points, PLAN)
-    assert "`strict_mask` changes what is asked, with either layer:" in words(report.sections[0])
+    assert "`strict_mask` changes what is asked, whatever the layer:" in words(report.sections[0])
     assert "at most 19 of 20" in words(report.sections[5])
 
 

@@ -219,6 +219,7 @@ def test_rollout_is_the_copys_greedy_cost(rollout_baseline, policy, instances):
 def test_rollout_goes_on_from_its_checkpoint(rollout_baseline, policy, instances):
     """A loaded baseline is in the epoch of the saved one."""
     rollout_baseline.after_step(policy, 100)
+    rollout_baseline.is_better(*torch.rand(2, 200, generator=torch.Generator().manual_seed(0)))
     other = RolloutBaseline(epoch_instances=100, eval_instances=200)
     other.begin(policy, UniformGenerator(4, 12), seed=1)
     other.load_state_dict(rollout_baseline.state_dict())
@@ -227,6 +228,8 @@ def test_rollout_goes_on_from_its_checkpoint(rollout_baseline, policy, instances
     assert found.shape == (2, 1)
     with torch.no_grad():
         policy.encoder.layer.bias.zero_()
+    assert other.scalars() == rollout_baseline.scalars()
+    assert "baseline/p" in other.scalars()
     before = other.costs.clone()
     other.after_step(policy, 199)
     assert torch.equal(other.costs, before)
@@ -277,6 +280,7 @@ def test_the_paired_test_is_scipys(rollout_baseline):
             rollout_baseline.significance = level
             if abs(p_value - level) > 1e-3:
                 assert rollout_baseline.is_better(new, old) == (p_value < level)
+        assert rollout_baseline.scalars()["baseline/p"] == pytest.approx(p_value, abs=1e-3)
 
 
 def test_equal_costs_are_no_improvement(rollout_baseline):

@@ -242,11 +242,12 @@ def test_leader_learns_more(policy, instances):
     assert (slopes[1] - slopes[0]).norm() > 1e-3
 
 
-def test_one_tour_leads_nobody(policy):
-    """A weight for the shortest of one tour is a mistake, named with its value."""
-    Learner(policy, ExponentialBaseline(), 1)
-    with pytest.raises(ValueError, match="leader_weight is 2 with one tour"):
-        Learner(policy, ExponentialBaseline(), 1, leader_weight=2)
+@pytest.mark.parametrize("name", ["critic", "exponential", "rollout"])
+def test_no_leader_is_pushed_down(name, policy):
+    """Where the shortest tour may be worse than expected, a weight for it is refused."""
+    Learner(policy, BASELINES[name](), 3)
+    with pytest.raises(ValueError, match="leader_weight is 2; it must be 1 unless baseline=shared"):
+        Learner(policy, BASELINES[name](), 3, leader_weight=2)
 
 
 def test_loss_by_hand():

@@ -110,7 +110,7 @@ def test_stopped_and_resumed(variant, straight, tmp_path):
     assert metrics(folder) == metrics(expected)
 
 
-@pytest.mark.parametrize("variant", ["shared", "exponential", "dropout"])
+@pytest.mark.parametrize("variant", ["shared", "critic", "exponential", "rollout", "dropout"])
 def test_killed_and_resumed(variant, straight, tmp_path):
     """A run that dies between two checkpoints repeats what it had not kept, exactly."""
     overrides, folder = VARIANTS[variant], tmp_path / "run"
@@ -182,6 +182,26 @@ def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):
     assert last(folder)["progress"]["step"] == 3  # 24 instances, the end of the first epoch
     assert int(last(folder)["baseline"]["epochs"]) == 0
     go_on(folder).run()
+    assert same(learned(last(folder)), learned(last(straight(*overrides))))
+
+
+def test_stopped_in_the_last_comparison(straight, tmp_path):
+    """Though no step is left, the comparison at the end of the last one is made up for."""
+    overrides, folder = (*VARIANTS["rollout"], "max_instances=72"), tmp_path / "run"
+    trainer = begin(folder, *overrides)
+    baseline = trainer.learner.baseline
+    solve = baseline._solve
+
+    def stop_in_the_last(*arguments: object) -> torch.Tensor:
+        if trainer.progress.step == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return solve(*arguments)
+
+    baseline._solve = stop_in_the_last
+    assert trainer.run() == 143
+    assert last(folder)["progress"]["step"] == 9
+    assert int(last(folder)["baseline"]["epochs"]) == 2
+    assert go_on(folder).run() == 0
     assert same(learned(last(folder)), learned(last(straight(*overrides))))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vrp.policy.base import Encoding, Policy
 from vrp.problem.instances import Instances
@@ -63,7 +62,7 @@ class Multistart(Search):
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
-        """A piece of work for every 64 starts; `generator` is not used."""
+        """Plain greedy, then a piece of work for every 64 starts; `generator` is not used."""
         encoding = policy.encode(instances).detach()
         best, pieces = None, count_pieces(instances, self.starts)
         for done, tours in enumerate(greedy_tours(policy, instances, encoding, self.starts), 1):
@@ -74,13 +73,19 @@ class Multistart(Search):
 def greedy_tours(
     policy: Policy, instances: Instances, encoding: Encoding, starts: int | None
 ) -> Iterator[Tensor]:
-    """Plain greedy's tours, and those from the first `starts` customers: (N, K, T) in pieces."""
-    firsts = pad(each_customer(instances)[:, :starts], (1, 0), value=-1)
-    for first in firsts.split(_STARTS_AT_ONCE, 1):
+    """Plain greedy's tours, then those from the first `starts` customers: (N, K, T) in pieces.
+
+    Plain greedy is a piece of its own, as `Greedy` plays it: among others the products of a
+    policy that rounds them may round otherwise, and its tour may be another.
+    """
+    yield rollout(policy, instances, encoding, 1, greedy_choice)
+    firsts = each_customer(instances)[:, :starts]
+    for place in range(0, firsts.shape[1], _STARTS_AT_ONCE):
+        first = firsts[:, place : place + _STARTS_AT_ONCE]
         yield rollout(policy, instances, encoding, first.shape[1], greedy_choice, first)
 
 
 def count_pieces(instances: Instances, starts: int | None) -> int:
     """How many pieces `greedy_tours` comes in."""
-    tours = 1 + min(instances.num_customers, instances.num_customers if starts is None else starts)
-    return -(-tours // _STARTS_AT_ONCE)
+    customers = instances.num_customers
+    return 1 + -(-min(customers, customers if starts is None else starts) // _STARTS_AT_ONCE)

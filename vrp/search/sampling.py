@@ -56,9 +56,10 @@ class Sampling(Search):
         n, most = len(instances), max_steps(instances)
         best = None
         for first in range(0, self.samples, _SAMPLES_AT_ONCE):
-            count = min(_SAMPLES_AT_ONCE, self.samples - first)
-            uniforms = torch.rand(count, most, n, generator=generator).permute(1, 2, 0)
+            # Always as many, so that a policy that rounds its products rounds them alike.
+            uniforms = torch.rand(_SAMPLES_AT_ONCE, most, n, generator=generator).permute(1, 2, 0)
             choose = sampled_choice(uniforms.to(instances.device), self.temperature)
-            tours = rollout(policy, instances, encoding, count, choose)
-            best = improved(best, instances, tours)
+            tours = rollout(policy, instances, encoding, _SAMPLES_AT_ONCE, choose)
+            count = min(_SAMPLES_AT_ONCE, self.samples - first)
+            best = improved(best, instances, tours[:, :count])
             yield Progress(best, (first + count) / self.samples)

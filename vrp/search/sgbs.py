@@ -62,7 +62,7 @@ class Sgbs(Search):
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
-        """A piece of work for every 64 starts and every depth of every symmetry.
+        """Plain greedy, every 64 starts and every depth, under every symmetry.
 
         `generator` is not used.
         """
@@ -71,12 +71,12 @@ class Sgbs(Search):
         for number in range(self.symmetries):
             moved = symmetric(instances, number)
             encoding = policy.encode(moved).detach()
-            starts = []
+            found = []
             for tours in greedy_tours(policy, moved, encoding, None):
-                starts.append(tours)
+                found.append(tours)
                 best = improved(best, instances, tours)
-                yield Progress(best, (number + len(starts) / total) / self.symmetries)
-            greedy = pad_tours(starts)[:, 1:]
+                yield Progress(best, (number + len(found) / total) / self.symmetries)
+            greedy = pad_tours(found[1:])
             for depth, tours in enumerate(self._depths(policy, moved, encoding, greedy), 1):
                 best = improved(best, instances, tours)
                 yield Progress(best, (number + (pieces + depth) / total) / self.symmetries)

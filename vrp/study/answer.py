@@ -25,6 +25,7 @@ from vrp.study.wording import (
     name,
     number,
     p_text,
+    share,
     title,
 )
 
@@ -195,14 +196,13 @@ def _single_seed(analysis: Analysis) -> str:
         f"the seed spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation). "
         f"{_how_often(one_seed(values, 1))}"
     )
-    early = values_at(analysis.points, rows.values(), _EARLY)
+    early, end = (values_at(analysis.points, rows.values(), part) for part in (_EARLY, 1))
     if len(early) < 3:
         return text
-    shares = [number(100 * one_seed(early, percent).share.value, 0) for percent in (1, 2)]
+    shares = [share(one_seed(values, 1).share) for values in (early, end)]
     return (
-        f"{text} Looked at before its end, one seed does mislead: after {100 * _EARLY:g} % of the "
-        f"budget {shares[0]} % of the pairs differ by 1 % or more, and {shares[1]} % by 2 % or "
-        "more."
+        f"{text} Before its end one seed says less: on validation {shares[0]} of the pairs differ "
+        f"by 1 % or more after {100 * _EARLY:g} % of the budget, and {shares[1]} at its end."
     )
 
 
@@ -288,11 +288,11 @@ def _fastest(analysis: Analysis) -> str:
 
 
 def _speeds(steps: Sequence[StepTime]) -> str:
-    parts, shares = [], []
+    ratios, alone, whole = [], {}, {}
     for encoder in dict.fromkeys(step.encoder for step in steps):
         mine = of_encoder(steps, encoder)
-        share = median(step.encoder_ms for step in mine) / median(step.step_ms for step in mine)
-        shares.append(f"{name(encoder)} {number(100 * share, 1)} %")
+        alone[encoder] = median(step.encoder_ms for step in mine)
+        whole[encoder] = median(step.step_ms for step in mine)
         ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
         if ratio is None:
             continue
@@ -301,5 +301,15 @@ def _speeds(steps: Sequence[StepTime]) -> str:
             verdict = "faster"
         elif ratio.high < 1:
             verdict = "slower"
-        parts.append(f"{name(encoder)} {estimate(ratio, 3)}, {verdict}")
-    return f"{'; '.join(parts)} (the encoder alone: {listed(shares)} of the step)."
+        ratios.append(f"{name(encoder)} {estimate(ratio, 3)}, {verdict}")
+    first, *others = sorted(alone, key=alone.get)
+    more = (
+        f"{name(encoder)}'s {number(alone[encoder] - alone[first], 2)} ms more "
+        f"({number(100 * (alone[encoder] - alone[first]) / whole[encoder], 1)} % of a step)"
+        for encoder in others
+    )
+    text = (
+        f"by itself {name(first)}'s layer is the fastest, {number(alone[first], 2)} ms of a step "
+        f"of {number(whole[first], 0)}"
+    )
+    return f"{'; '.join([*ratios, ', '.join([text, *more])])}."

@@ -28,10 +28,9 @@ def changes_tried(analysis: Analysis) -> str:
         f"{'comes' if len(first) == 1 else 'come'} closest to longer training with worse results"
         f"{_how_close(first)}."
     ]
-    if all(strikes(effect.name) == "Linear" for effect in first):
-        parts.append(
-            "Only a swap to Linear invites this: its input has axes (N, V, 2), Conv1d's (N, 2, V)."
-        )
+    alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
+    if alone:
+        parts.append(f"Only a swap to Linear invites {listed(alone)}.")
     parts += _other_mistakes(tried[len(first) :])
     parts += [_price(effect) for effect in tried if effect.price is not None]
     return " ".join(parts)
@@ -73,7 +72,7 @@ def _other_mistakes(others: Sequence[Effect]) -> list[str]:
 def _price(effect: Effect) -> str:
     """How much of a change's effect no training can remove."""
     text = (
-        f"`{effect.name}` changes what is asked, with either layer: near-optimal tours by its "
+        f"`{effect.name}` changes what is asked, whatever the layer: near-optimal tours by its "
         f"rule are {change(effect.price)} ({in_text(effect.price)})"
     )
     if effect.slowdown is not None:

@@ -37,19 +37,28 @@ def results(analysis: Analysis) -> Section:
         split = "split deliveries" if rows[0].split_delivery else "whole deliveries"
         blocks.append(
             Text(
-                f"**{test}**: {span(r.test_instances for r in rows)} instances, {split}, "
-                f"{span(r.instances for r in rows)} training instances per run. Costs are mean "
-                "tour lengths; in brackets the 95 % interval over seeds."
+                f"**{test}**: {span(r.test_instances for r in rows)} instances, {split}. Trained: "
+                f"{_recipe(rows[0])}, {span(r.instances for r in rows)} instances per run. Costs "
+                "are mean tour lengths; in brackets the 95 % interval over seeds. Seconds and "
+                "rates are of runs that shared their machine and do not compare the encoders."
             )
         )
         blocks.append(_encoder_table(analysis, plain))
         known = _published(test, rows[0])
         if known:
             blocks.append(_published_table(test, known, plain))
+        blocks.append(_cost_figure(test, is_main, plain, known))
         if is_main:
-            blocks.append(_cost_figure(test, plain, known))
             blocks += _speed(analysis, test.problem)
     return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
+
+
+def _recipe(run: Run) -> str:
+    """How a test's runs were trained, in few words; the account has all settings."""
+    return (
+        f"{run.policy} policy, REINFORCE with {run.num_rollouts} tours per instance, batches of "
+        f"{run.batch_size}, Adam from a learning rate of {run.learning_rate:g}"
+    )
 
 
 def _encoder_table(analysis: Analysis, plain: dict[str, dict[int, Run]]) -> Table:
@@ -152,7 +161,9 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
     return [Text(text), Table(header, tuple(rows))]
 
 
-def _cost_figure(test: Test, plain: dict[str, dict[int, Run]], known: Iterable[Entry]) -> Picture:
+def _cost_figure(
+    test: Test, is_main: bool, plain: dict[str, dict[int, Run]], known: Iterable[Entry]
+) -> Picture:
     rows = []
     for encoder, by_seed in plain.items():
         values = costs(by_seed.values())
@@ -169,7 +180,8 @@ def _cost_figure(test: Test, plain: dict[str, dict[int, Run]], known: Iterable[E
         f"{str(test).replace('`', '')}: every seed as a point, below it the mean with its 95 % "
         "interval over seeds."
     )
-    return Picture(f"costs-{test.problem}.svg", svg, caption)
+    further = "" if is_main else f"-{test.test_set}-{test.decode}"
+    return Picture(f"costs-{test.problem}{further}.svg", svg, caption)
 
 
 def curves_section(analysis: Analysis) -> Section:

@@ -16,7 +16,11 @@ from vrp.study.wording import estimate, name, number, share, title
 
 # What each change is, and whose users would make it when they swap the two layers.
 _CHANGES = {
-    "reshaped": ("`reshape` where a transpose was meant: x and y of different nodes mix", "Linear"),
+    "reshaped": (
+        "`reshape` where a transpose was meant, here (N, V, 2) read on as (N, 2, V): x and y of "
+        "different nodes mix",
+        "both",
+    ),
     "flattened": ("one Linear over all coordinates at once, not one per node", "Linear"),
     "strict_mask": (
         "a customer whose demand equals the load may not be served, `demand < load`: the right "
@@ -205,16 +209,16 @@ def _single_seed_midway(analysis: Analysis) -> list[Block]:
         if min(map(len, found)) < 3:
             continue
         pairs = [[one_seed(values, percent).share for percent in _SHOWN] for values in found]
-        cells = (" and ".join(number(100 * s.value, 0) + " %" for s in both) for both in pairs)
+        cells = ("; ".join(map(share, both)) for both in pairs)
         rows.append((title(test.problem), name(encoder), str(len(found[0])), *cells))
     rows = list(dict.fromkeys(rows))
     if not rows:
         return []
     text = (
         "**One seed, looked at early.** The same shares for the cost on the validation set during "
-        "training, 1 % or more and 2 % or more: two runs that differ in nothing but the seed are "
-        "far apart as long as the learning rate is high. The runs have K tours per instance and a "
-        "rate that falls to zero; with one tour and a constant rate the end would spread as well."
+        "training: 1 % or more; 2 % or more, with their bootstrap intervals. The runs have K "
+        "tours per instance and a learning rate that falls to zero; with one tour and a constant "
+        "rate the end would spread as well."
     )
     header = (
         "problem", "encoder", "seeds", *(f"after {100 * part:g} % of the budget" for part in _PARTS)

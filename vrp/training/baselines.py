@@ -24,7 +24,13 @@ __all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBa
 
 
 class Baseline(nn.Module, ABC):
-    """Expected cost of an instance, and a loss for the parameters it may have."""
+    """Expected cost of an instance, and a loss for the parameters it may have.
+
+    Attributes:
+        is_beaten: whether the shortest tour of an instance is never longer than expected.
+    """
+
+    is_beaten = False
 
     def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
@@ -155,6 +161,8 @@ class SharedBaseline(Baseline):
     Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
 
+    is_beaten = True
+
     def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError below 2 solutions per instance."""
         if num_rollouts < 2:
@@ -219,9 +227,9 @@ class RolloutBaseline(Baseline):
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
         self.register_buffer("replaced", torch.zeros((), dtype=torch.int64))
         self.register_buffer("costs", torch.zeros(eval_instances, dtype=torch.float64))
+        self.register_buffer("p_value", torch.tensor(math.nan, dtype=torch.float64))
         # A number beside the buffer of a checkpoint: reading a buffer waits for the device.
         self._epochs = 0
-        self._p_value = float("nan")  # of the last test in this process
         self.register_load_state_dict_post_hook(_read_epochs)
 
     def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
@@ -272,7 +280,8 @@ class RolloutBaseline(Baseline):
             "baseline/replaced": float(self.replaced),
             "baseline/copy_cost": self.costs.mean().item(),
         }
-        return shown if math.isnan(self._p_value) else shown | {"baseline/p": self._p_value}
+        p_value = self.p_value.item()
+        return shown if math.isnan(p_value) else shown | {"baseline/p": p_value}
 
     def end_warmup(self) -> None:
         """Leave the epochs of the moving average behind."""
@@ -282,8 +291,8 @@ class RolloutBaseline(Baseline):
         """Whether the challenger's costs (n,) are lower and the paired test is significant."""
         difference = challenger - incumbent
         error = difference.std() / math.sqrt(len(difference))
-        self._p_value = float(torch.special.ndtr(difference.mean() / error))
-        return bool(difference.mean() < 0) and self._p_value < self.significance
+        self.p_value.copy_(torch.special.ndtr(difference.mean() / error))
+        return bool(difference.mean() < 0) and self.p_value.item() < self.significance
 
     def _set_epochs(self, epochs: int) -> None:
         self._epochs = epochs

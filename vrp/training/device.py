@@ -25,6 +25,7 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
         torch.set_num_threads(threads)
     # cuDNN would round a convolution's inputs to TF32 while matrix products keep float32, which
     # would make conv1d and linear differ.
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"
     torch.backends.cudnn.rnn.fp32_precision = "ieee"
     use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())

@@ -68,8 +68,8 @@ class Learner(nn.Module):
         entropy_weight: of the mean entropy of a step, in nats, taken from the loss.
 
     Raises:
-        ValueError: if the baseline cannot work with that policy or that K, or if one tour would
-            lead itself.
+        ValueError: if the baseline cannot work with that policy or that K, or if a leader would
+            be pushed down.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         baseline.check(policy, num_rollouts)
-        if leader_weight != 1 and num_rollouts < 2:
+        if leader_weight != 1 and not baseline.is_beaten:
             raise ValueError(
-                f"leader_weight is {leader_weight:g} with one tour per instance; "
-                "it must be 1, or num_rollouts at least 2"
+                f"leader_weight is {leader_weight:g}; it must be 1 unless baseline=shared, since "
+                "beside another baseline even the shortest tour may be worse than expected"
             )
         self.policy = policy
         self.baseline = baseline

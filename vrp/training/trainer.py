@@ -115,6 +115,7 @@ class Trainer:
             self.progress = Progress(**resumed["progress"])
             self.started_from = resumed.get("started_from")
         self._compiled = False
+        self._compiles = False  # in the next step, whose time then does not count
         self._signals = StopSignals()
 
     def run(self) -> int:
@@ -149,8 +150,10 @@ class Trainer:
                     self.log.hyperparameters(config)
                     self._validate()
                     self._save("last.pt")
+                if progress.step > _COMPILE_AT:  # what comes before the next step, too
+                    self._maybe_compile()
                 self.learner.baseline.after_step(
-                    self.learner.policy, progress.instances, self._stopped
+                    self.learner.policy, progress.instances, self._interrupted
                 )
                 while not self._stopped():
                     self._train_step()
@@ -186,12 +189,12 @@ class Trainer:
         return time.perf_counter() - self.started
 
     def _stopped(self) -> bool:
-        return self._signals.received is not None or self._is_done()
+        return self._interrupted() or self.progress.instances >= self.config["max_instances"]
 
-    def _is_done(self) -> bool:
+    def _interrupted(self) -> bool:
         limit = self.config["max_time"]
         out_of_time = limit is not None and self.elapsed() >= limit
-        return out_of_time or self.progress.instances >= self.config["max_instances"]
+        return out_of_time or self._signals.received is not None
 
     def _passed(self, every: int) -> bool:
         """Whether the last step reached or crossed a multiple of `every` instances."""
@@ -215,9 +218,10 @@ class Trainer:
     def _train_step(self) -> None:
         begun = time.perf_counter()
         progress, batch_size = self.progress, self.config["batch_size"]
-        compiles = self._maybe_compile()
+        self._maybe_compile()
+        compiles, self._compiles = self._compiles, False
         try:
-            learned, norm = self.step(progress.step, progress.instances, stopped=self._stopped)
+            learned, norm = self.step(progress.step, progress.instances, stopped=self._interrupted)
         except FloatingPointError as error:
             raise FloatingPointError(self._explained(error, progress.step + 1)) from None
         progress.step += 1
@@ -238,17 +242,17 @@ class Trainer:
             "a lower learning_rate may help"
         )
 
-    def _maybe_compile(self) -> bool:
-        """Compile at the fixed step; whether this step's time holds compilation."""
+    def _maybe_compile(self) -> None:
+        """Compile from the fixed step on."""
         wanted = self.config["compile"]
         if wanted == "off" or self._compiled or self.progress.step < _COMPILE_AT:
-            return False
+            return
         self._compiled = True
         missing = missing_for_compile(self.device)
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
-            return False
-        return self.learner.compile_kernels()
+        else:
+            self._compiles = self.learner.compile_kernels()
 
     def _validate(self) -> None:
         solution = self.validation(self.learner.policy, self.device)
