@@ -1,13 +1,15 @@
 """The report of the encoder study: `python scripts/compare.py DIR...`, or RUNS.csv CURVES.csv.
 
 From folders of sweeps or runs it writes runs.csv and curves.csv, too; given these two files it
-makes the same report again.
+makes the same report again. In the report's folder may lie remarks.txt, paragraphs for the account,
+and steps.csv of scripts/time_encoders.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,14 +83,18 @@ def compare(options: argparse.Namespace) -> list[Path]:
 
     if not options.plan.is_file():
         raise ValueError(f"--plan is {options.plan}; there is no such file")
-    plan, remarks = read_plan(options.plan), read_remarks(options.plan)
+    plan = read_plan(options.plan)
     from_files = len(options.paths) == 2 and all(p.suffix == ".csv" for p in options.paths)
     if from_files and (options.tests or options.limit or options.earlier):
         raise ValueError("--tests, --limit and --with go with folders, not with files")
     folder = options.output or (options.paths[0].parent if from_files else COMPARED)
+    if options.plan.resolve().parent != folder.resolve():
+        plan = replace(plan, notes=())  # on the runs of another report
+    remarks = read_remarks(folder)
+    timed = folder / "steps.csv"
+    steps = read_steps(timed) if timed.exists() else ()
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
-    timed = options.plan.with_name("steps.csv")
-    report = make_report(runs, curves, plan, remarks, read_steps(timed) if timed.exists() else ())
+    report = make_report(runs, curves, plan, remarks, steps)
     return [folder / name for name in write_report(folder, report)]
 
 

@@ -158,9 +158,10 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         "",
         "![gap over instances and minutes](curve.png)",
         "",
-        "![greedy tours of validation instances](tours.png)",
-        "",
     ]
+    if results:
+        first = results[0]
+        lines += [f"![tours of {first['data']} by {first['decode']}](tours.png)", ""]
     if options.note:
         lines += [options.note, ""]
     if results:

@@ -8,8 +8,9 @@ from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
 
+from vrp.study.records import ENCODERS
+
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-_ENCODERS = ("conv1d", "linear", "embedding")
 # What the encoders are compared on, by the problem's name in runs.csv, and the overrides for it.
 CASES = {
     "vrp10": (),
@@ -22,7 +23,7 @@ def encoder_configs(overrides: Iterable[str]) -> dict[str, dict]:
     """What `train.py` would train with these overrides, plain and complete, by encoder."""
     found = {}
     with hydra.initialize_config_dir(str(_CONFIGS), version_base="1.3"):
-        for encoder in _ENCODERS:
+        for encoder in ENCODERS:
             config = hydra.compose("config", [*overrides, f"encoder={encoder}"])
             own = OmegaConf.masked_copy(config, [key for key in config if key != "name"])
             found[encoder] = OmegaConf.to_container(own, resolve=True)

@@ -1,13 +1,14 @@
 """What the encoder's layer changes in a training step: `python scripts/time_encoders.py`.
 
 The encoders take turns, on a machine that should do nothing else. With `--output`, every turn goes
-to a file; as `steps.csv` beside the study's plan it is part of the report.
+to a file; as `steps.csv` in a report's folder it is part of the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         choose_device("cpu", options.threads)
         if options.output:
             options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.touch()
+            with tempfile.TemporaryFile(dir=options.output.parent):
+                pass
     except (OSError, ValueError) as error:
         print(f"not timed: {error}", file=sys.stderr)
         return 2
@@ -59,33 +61,35 @@ def main(arguments: list[str] | None = None) -> int:
             found = time_steps(case, encoder_configs(CASES[case]), options.turns)
             _print(found)
             steps += found
+            if options.output:
+                write_steps(options.output, steps)
     except KeyboardInterrupt:
-        print("interrupted; no turn was written", file=sys.stderr)
+        kept = (
+            f"{options.output} has the cases before"
+            if options.output and steps
+            else "nothing is written"
+        )
+        print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     if options.output:
-        write_steps(options.output, steps)
         print(f"turns: {options.output}")
     return 0
 
 
 def _print(steps: list[StepTime]) -> None:
-    from statistics import median
-
-    from vrp.study.steps import of_encoder, speedup
+    from vrp.study.steps import summarised
 
     first = steps[0]
     print(
         f"{first.problem}, batch {first.batch_size}, {first.num_rollouts} tours, "
         f"threads: {first.threads}; medians"
     )
-    for encoder in dict.fromkeys(step.encoder for step in steps):
-        mine = of_encoder(steps, encoder)
-        whole = median(step.step_ms for step in mine)
-        alone = median(step.encoder_ms for step in mine)
-        line = f"{encoder:10} step {whole:6.1f} ms, encoder alone {alone:5.2f} ms"
-        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
-        if ratio is not None:
-            line += f", speed {ratio.value:.3f} of linear's ({ratio.low:.3f} to {ratio.high:.3f})"
+    for timed in summarised(steps):
+        line = f"{timed.encoder:10} step {timed.step_ms:6.1f} ms"
+        line += f", encoder alone {timed.encoder_ms:5.2f} ms"
+        if timed.speed is not None:
+            line += f", speed {timed.speed.value:.3f} of linear's"
+            line += f" ({timed.speed.low:.3f} to {timed.speed.high:.3f})"
         print(line)
 
 

@@ -10,7 +10,7 @@ from synthetic import steps
 
 from scripts.study_configs import CASES, encoder_configs
 from scripts.time_encoders import main
-from vrp.study.steps import read_steps, speedup, write_steps
+from vrp.study.steps import read_steps, summarised, write_steps
 from vrp.study.timing import make_timed
 
 
@@ -23,9 +23,11 @@ def test_a_file_gives_back_what_was_written(tmp_path):
 
 def test_a_ratio_needs_two_blocks():
     """Twenty turns are the least."""
-    assert speedup(steps({"conv1d": 1.0, "linear": 1.0}, 19), "conv1d", "linear") is None
-    assert speedup(steps({"conv1d": 1.0, "linear": 1.0}, 20), "conv1d", "linear").count == 2
-    assert speedup(steps({"linear": 1.0}), "conv1d", "linear") is None
+    for turns, blocks in ((19, None), (20, 2)):
+        conv1d, linear = summarised(steps({"conv1d": 1.0, "linear": 1.0}, turns))
+        assert (conv1d.speed and conv1d.speed.count) == blocks
+        assert linear.speed is None
+    assert [timed.speed for timed in summarised(steps({"conv1d": 1.0}))] == [None]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ STUDY = Path(__file__).resolve().parents[2] / "checkpoints" / "encoder-study"
 def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
     """Its text to the last letter, and just these figures."""
     runs = read_runs(STUDY / "runs.csv")
-    plan, remarks = (read(STUDY / "plan.json") for read in (read_plan, read_remarks))
+    plan, remarks = read_plan(STUDY / "plan.json"), read_remarks(STUDY)
     curves, steps = read_curves(STUDY / "curves.csv", runs), read_steps(STUDY / "steps.csv")
     report = make_report(runs, curves, plan, remarks, steps)
     write_report(tmp_path, report)
@@ -47,7 +47,7 @@ def test_the_added_seeds_alone_say_what_the_remarks_say(decode, words):
     ours, theirs = ([costs[name, seed] for seed in range(3, 8)] for name in ("conv1d", "linear"))
     found = paired_difference(ours, theirs).scaled(100 * 5 / sum(theirs))
     low, high = signed(found.low), signed(found.high)
-    remarks = " ".join(read_remarks(STUDY / "plan.json"))
+    remarks = " ".join(read_remarks(STUDY))
     assert f"{signed(found.value)} % ({low} to {high}) in {words} tours" in remarks
 
 

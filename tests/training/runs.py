@@ -48,7 +48,12 @@ def small_overrides(*overrides: str) -> list[str]:
 
 def small_config(*overrides: str) -> dict:
     """The plain config of that command line."""
-    return copy.deepcopy(_composed(tuple(small_overrides(*overrides))))
+    return composed(*small_overrides(*overrides))
+
+
+def composed(*overrides: str) -> dict:
+    """The plain config of a command line."""
+    return copy.deepcopy(_composed(overrides))
 
 
 @cache

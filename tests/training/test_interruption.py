@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import ROOT, learned, metrics, same, small_config, small_overrides
+from runs import ROOT, composed, learned, metrics, same, small_config, small_overrides
 
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.trainer import Trainer
@@ -145,3 +145,32 @@ def test_same_validations(interrupted, straight):
 def test_no_temporary_file_is_left(interrupted):
     """Later pieces clear up behind the killed one."""
     assert not list(interrupted.folder.glob("*.tmp"))
+
+
+def test_ctrl_c_in_a_preset(tmp_path):
+    """The attention policy as POMO trains it, but small: stopped, gone on with, the same."""
+    overrides = (
+        "experiment=pomo20", "policy.num_layers=1", "policy.num_heads=2",
+        "policy.feed_forward_dim=8", "problem.num_customers=5", "embedding_dim=8", "batch_size=8",
+        "validation.every=320", "validation.limit=6", "checkpoint_every=80", "device=cpu",
+        "threads=1", "progress=false", "name=pomo",
+    )  # fmt: skip
+    folder = tmp_path / "outputs" / "pomo"
+    folder.parent.mkdir()
+    piece = run_until([*overrides, f"hydra.run.dir={folder}"], folder, 20, signal.SIGINT)
+    assert piece.code == 130
+    assert "to go on:      python train.py resume=outputs/pomo" in piece.output
+    assert "Traceback" not in piece.output
+    longer = f"max_instances={8 * (piece.step + 50)}"
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "resume=outputs/pomo", longer], cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    straight = tmp_path / "straight"
+    straight.mkdir()
+    config = composed(*overrides, longer)
+    Trainer(config, straight, torch.device("cpu"), time.perf_counter()).run()
+    checkpoints = [load_checkpoint(place / "last.pt") for place in (folder, straight)]
+    assert [found["progress"]["step"] for found in checkpoints] == [piece.step + 50] * 2
+    assert same(*map(learned, checkpoints))

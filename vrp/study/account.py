@@ -37,12 +37,24 @@ def account(analysis: Analysis) -> Section:
         if _lost(analysis)
         else Text("No run failed, is unfinished or missing."),
     ]
+    blocks.append(Items(_settings(runs)))
     if study.pilot_runs:
         pilots = [f"`{run.sweep}/{run.run}` ({run.status})" for run in study.pilot_runs.values()]
         blocks.append(Text(f"Pilot, never counted: {', '.join(pilots)}."))
     if notes := (*analysis.plan.notes, *analysis.remarks):
         blocks.append(Items(notes))
     return Section("What was run", tuple(blocks))
+
+
+def _settings(runs: Iterable[Run]) -> tuple[str, ...]:
+    """What has no column of its own, each once, with the sweeps that have it."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        text = f"{run.policy} policy, learning rate {run.learning_rate:g}, {run.settings}"
+        found.setdefault(text, []).append(f"`{run.sweep}`")
+    return tuple(
+        f"Settings of {listed(dict.fromkeys(sweeps))}: {text}." for text, sweeps in found.items()
+    )
 
 
 def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -36,7 +36,9 @@ class Effect:
             curves.
         p: of a difference in cost, after Holm's correction; None without two pairs.
         p_equivalence: of equivalence, likewise.
-        alpha: level of both.
+        p_slowdown: of another speed of learning, after Holm's correction over all changes and
+            tables; None without two pairs.
+        alpha: level of all.
     """
 
     encoder: str
@@ -48,6 +50,7 @@ class Effect:
     fall: Interval | None
     p: float | None
     p_equivalence: float | None
+    p_slowdown: float | None
     alpha: float
 
     @property
@@ -72,8 +75,9 @@ class Effect:
 
     @property
     def is_slower(self) -> bool:
-        """Whether it needs more instances, by the whole interval."""
-        return self.slowdown is not None and self.slowdown.ratio.low > 1
+        """Whether it needs more instances."""
+        is_other = self.p_slowdown is not None and self.p_slowdown < self.alpha
+        return is_other and self.slowdown.ratio.value > 1
 
     @property
     def is_stuck(self) -> bool:
@@ -131,7 +135,8 @@ class Analysis:
         changed = {problem: self._changed(problem) for problem in problems}
         self.families = self._families(changed)
         self._difference, self._equivalence = self._adjust()
-        self.effects = {problem: self._effects(found) for problem, found in changed.items()}
+        found = {problem: self._effects(kinds) for problem, kinds in changed.items()}
+        self.effects = _with_corrected_speed(found)
 
     def slowdown(self, comparison: Comparison | None) -> Slowdown | None:
         """Of the learning of a comparison's first kind.
@@ -168,15 +173,17 @@ class Analysis:
         return found
 
     def _effects(self, changed: Mapping) -> list[Effect]:
-        found = [
+        return [
             self.effect(*kind, rows, comparison) for kind, (rows, comparison) in changed.items()
         ]
-        return sorted(found, key=lambda effect: effect.rank)
 
     def effect(
         self, encoder: str, variant: str, rows: Sequence[Run], comparison: Comparison | None
     ) -> Effect:
-        """What a kind of run does, with all that is derived from its comparison with linear."""
+        """What a kind of run does, with all that is derived from its comparison with linear.
+
+        Only `effects` have a `p_slowdown`.
+        """
         return Effect(
             encoder,
             variant,
@@ -187,6 +194,7 @@ class Analysis:
             late_fall(self.points, rows, _EARLY),
             self.adjusted_difference(comparison),
             self.adjusted_equivalence(comparison),
+            None,
             self.plan.alpha,
         )
 
@@ -247,6 +255,24 @@ class Analysis:
         if self.primary.equivalence.p < self.plan.alpha:
             return "equivalent"
         return "different" if self.primary.p < self.plan.alpha else "undecided"
+
+
+def _with_corrected_speed(effects: Mapping[str, list[Effect]]) -> dict[str, list[Effect]]:
+    """Each with its `p_slowdown`, and in the order of their ranks."""
+    asked = [
+        effect
+        for found in effects.values()
+        for effect in found
+        if effect.slowdown is not None and effect.slowdown.p is not None
+    ]
+    corrected = dict(zip(map(id, asked), holm([e.slowdown.p for e in asked]), strict=True))
+    return {
+        problem: sorted(
+            (replace(effect, p_slowdown=corrected.get(id(effect))) for effect in found),
+            key=lambda effect: effect.rank,
+        )
+        for problem, found in effects.items()
+    }
 
 
 def rate(run: Run) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.answer_changes import changes_tried
@@ -14,7 +13,7 @@ from vrp.study.learning import late_fall, values_at
 from vrp.study.power import seeds_needed
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed
-from vrp.study.steps import StepTime, of_encoder, speedup
+from vrp.study.steps import StepTime, summarised
 from vrp.study.wording import (
     change,
     count,
@@ -288,28 +287,24 @@ def _fastest(analysis: Analysis) -> str:
 
 
 def _speeds(steps: Sequence[StepTime]) -> str:
-    ratios, alone, whole = [], {}, {}
-    for encoder in dict.fromkeys(step.encoder for step in steps):
-        mine = of_encoder(steps, encoder)
-        alone[encoder] = median(step.encoder_ms for step in mine)
-        whole[encoder] = median(step.step_ms for step in mine)
-        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
-        if ratio is None:
+    found = summarised(steps)
+    ratios = []
+    for timed in found:
+        if timed.speed is None:
             continue
         verdict = "no clear difference"
-        if ratio.low > 1:
+        if timed.speed.low > 1:
             verdict = "faster"
-        elif ratio.high < 1:
+        elif timed.speed.high < 1:
             verdict = "slower"
-        ratios.append(f"{name(encoder)} {estimate(ratio, 3)}, {verdict}")
-    first, *others = sorted(alone, key=alone.get)
-    more = (
-        f"{name(encoder)}'s {number(alone[encoder] - alone[first], 2)} ms more "
-        f"({number(100 * (alone[encoder] - alone[first]) / whole[encoder], 1)} % of a step)"
-        for encoder in others
-    )
-    text = (
-        f"by itself {name(first)}'s layer is the fastest, {number(alone[first], 2)} ms of a step "
-        f"of {number(whole[first], 0)}"
-    )
-    return f"{'; '.join([*ratios, ', '.join([text, *more])])}."
+        ratios.append(f"{name(timed.encoder)} {estimate(timed.speed, 3)}, {verdict}")
+    first, *others = sorted(found, key=lambda timed: timed.encoder_ms)
+    layers = [
+        f"by itself {name(first.encoder)}'s layer is the fastest, {number(first.encoder_ms, 2)} ms "
+        f"of a step of {number(first.step_ms, 0)} ms"
+    ]
+    for timed in others:
+        more = timed.encoder_ms - first.encoder_ms
+        share_of_step = number(100 * more / timed.step_ms, 1)
+        layers.append(f"{name(timed.encoder)}'s {number(more, 2)} ms more ({share_of_step} %)")
+    return f"{'; '.join([*ratios, ', '.join(layers)])}."

@@ -48,7 +48,7 @@ def _how_close(first: Sequence[Effect]) -> str:
         whose = f" of `{best.name}`," if len(first) > 1 else ""
         return f":{whose} {_late(best.slowdown)}"
     return ", though only in part: " + (
-        "it learns as fast" if best.is_longer else "its tours are not shown to be longer"
+        "slower learning is not shown" if best.is_longer else "its tours are not shown to be longer"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import vrp.problem
 from vrp.problem.datasets import CAPACITY
+from vrp.study.price import STRICT_MASK
 from vrp.study.records import ENCODERS, CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
@@ -74,7 +75,7 @@ def _described(run: Planned) -> Run:
     encoder, variant = _encoder_and_variant(config)
     policy = class_name(config["policy"]).removesuffix("Policy").lower()
     size, capacity = problem["num_customers"], problem["capacity"]
-    if variant == "strict_mask":
+    if STRICT_MASK in variant.split(","):
         capacity += 1  # what the vehicle holds; the mask leaves the last one aboard
     last = _validated(run) if has_checkpoint else {}
     return Run(
@@ -172,11 +173,12 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
     changes = [mistake] if mistake else []
     problem = config["problem"]
     if problem["capacity"] == CAPACITY.get(problem["num_customers"], 0) - 1:
-        changes.append("strict_mask")
+        changes.append(STRICT_MASK)
     if encoder == "embedding":
-        if section["tables"] != "factorised":
+        is_usual = section["tables"] == "factorised"
+        if not is_usual:
             changes.append(section["tables"])
-        if section["bins"] != _BINS or changes:
+        if section["bins"] != _BINS or not is_usual:
             changes.append(f"bins={section['bins']}")
         changes += [f"{key}={section[key]}" for key in _TABLE_KEYS if section.get(key)]
     if section["init"] != "torch":

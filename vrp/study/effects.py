@@ -18,8 +18,8 @@ def where(analysis: Analysis, problem: str) -> str:
     return title(problem) if test is None else str(test).replace("`", "")
 
 
-def effect_cells(effect: Effect) -> tuple[str, str, str, str, str]:
-    """Cost against linear, its p, a verdict, instances needed, and how many got there."""
+def effect_cells(effect: Effect) -> tuple[str, str, str, str, str, str]:
+    """Cost against linear, p and verdict; instances needed, p, and how many got there."""
     comparison, slowdown = effect.comparison, effect.slowdown
     return (
         "no partner"
@@ -28,6 +28,7 @@ def effect_cells(effect: Effect) -> tuple[str, str, str, str, str]:
         p_value(effect.p),
         _verdict(effect),
         "-" if slowdown is None else _multiple(slowdown),
+        p_value(effect.p_slowdown),
         "-" if slowdown is None else f"{slowdown.reached} of {slowdown.count}",
     )
 
@@ -66,6 +67,7 @@ def lines(
     caption = (
         f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed. "
         "The bands are left out, since they would hide the lines; the tables have the intervals. "
-        "The first point is the first validation after the start."
+        "The first point is the first validation after the start. What rules of a change's own "
+        "cost near-optimal tours is in its line."
     )
     return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]

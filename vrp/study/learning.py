@@ -10,7 +10,7 @@ import numpy as np
 
 from vrp.study.comparisons import Comparison
 from vrp.study.records import CurvePoint, Run
-from vrp.study.statistics import Interval, mean_interval
+from vrp.study.statistics import Interval, difference_p, mean_interval
 
 _GRID = 60  # points of a band by seconds
 _TARGET = 0.25  # of the reference's budget: the value there is what a slowdown is measured by
@@ -76,11 +76,14 @@ class Slowdown:
     Attributes:
         ratio: geometric mean over the seeds with its interval; a lower bound where a run never
             got there, since it is counted as if it had with its last instance.
+        p: of a ratio other than 1, from the two-sided t-test of its logarithm over the seeds;
+            None without two pairs.
         reached: how many runs got there.
         count: pairs.
     """
 
     ratio: Interval
+    p: float | None
     reached: int
     count: int
 
@@ -164,7 +167,8 @@ class Curves:
             return None
         found = mean_interval(logs)
         ratio = Interval(*(_exp(x) for x in (found.value, found.low, found.high)), found.count)
-        return Slowdown(ratio, reached, len(logs))
+        p = difference_p(logs, [0.0] * len(logs)) if len(logs) > 1 else None
+        return Slowdown(ratio, p, reached, len(logs))
 
 
 def band_by_instances(curves: Sequence[Curve]) -> Band | None:

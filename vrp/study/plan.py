@@ -105,13 +105,13 @@ def read_plan(path: Path) -> Plan:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_remarks(plan: Path) -> tuple[str, ...]:
-    """What was written down after the plan: the paragraphs of `remarks.txt` beside it, if any.
+def read_remarks(folder: Path) -> tuple[str, ...]:
+    """What was written down after the plan: the paragraphs of a report's `remarks.txt`, if any.
 
     Raises:
         OSError, ValueError: if the file is there and cannot be read.
     """
-    file = Path(plan).with_name("remarks.txt")
+    file = Path(folder, "remarks.txt")
     if not file.exists():
         return ()
     paragraphs = file.read_text(encoding="utf-8").split("\n\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import median
 
 from vrp.evaluation.published import PUBLISHED, Entry
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS
@@ -14,7 +13,7 @@ from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
 from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_fall
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
-from vrp.study.steps import of_encoder, speedup
+from vrp.study.steps import summarised
 from vrp.study.wording import between, count, estimate, name, number, signed, span, title
 
 _METHODS = {  # of the literature, by policy and decoding
@@ -130,22 +129,17 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
     steps = [step for step in analysis.steps if step.problem == problem]
     if not steps:
         return []
-    rows = []
-    for encoder in dict.fromkeys(step.encoder for step in steps):
-        mine = of_encoder(steps, encoder)
-        whole = median(step.step_ms for step in mine)
-        alone = median(step.encoder_ms for step in mine)
-        ratio = None if encoder == "linear" else speedup(steps, encoder, "linear")
-        rows.append(
-            (
-                name(encoder),
-                str(len(mine)),
-                number(whole, 1),
-                number(alone, 2),
-                f"{number(100 * alone / whole, 1)} %",
-                estimate(ratio, 3),
-            )
+    rows = [
+        (
+            name(timed.encoder),
+            str(timed.turns),
+            number(timed.step_ms, 1),
+            number(timed.encoder_ms, 2),
+            f"{number(100 * timed.share, 1)} %",
+            estimate(timed.speed, 3),
         )
+        for timed in summarised(steps)
+    ]
     first = steps[0]
     text = (
         f"**Speed of a training step, {title(problem)}**: batch {first.batch_size}, "

@@ -105,11 +105,49 @@ def of_encoder(steps: Iterable[StepTime], encoder: str) -> list[StepTime]:
     return [step for step in steps if step.encoder == encoder]
 
 
-def speedup(steps: Sequence[StepTime], encoder: str, reference: str) -> Interval | None:
-    """Instances per second, as a ratio: geometric mean over blocks of turns with its interval.
+@dataclass(frozen=True)
+class StepSummary:
+    """All turns of one encoder.
 
-    None without two blocks of both.
+    Attributes:
+        encoder: one of `ENCODERS`.
+        turns: how many.
+        step_ms: median of a whole training step.
+        encoder_ms: median of the encoder alone.
+        speed: instances per second as a multiple of Linear's, geometric mean over blocks of turns
+            with its interval; None of Linear itself, and without two blocks of both.
     """
+
+    encoder: str
+    turns: int
+    step_ms: float
+    encoder_ms: float
+    speed: Interval | None
+
+    @property
+    def share(self) -> float:
+        """Of the encoder in the step, 0 to 1."""
+        return self.encoder_ms / self.step_ms
+
+
+def summarised(steps: Sequence[StepTime]) -> list[StepSummary]:
+    """What the turns of one problem say of each encoder, in the order of their turns."""
+    found = []
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        mine = of_encoder(steps, encoder)
+        found.append(
+            StepSummary(
+                encoder,
+                len(mine),
+                median(step.step_ms for step in mine),
+                median(step.encoder_ms for step in mine),
+                None if encoder == "linear" else _speedup(steps, encoder, "linear"),
+            )
+        )
+    return found
+
+
+def _speedup(steps: Sequence[StepTime], encoder: str, reference: str) -> Interval | None:
     ours, theirs = (_blocks(of_encoder(steps, name)) for name in (encoder, reference))
     if min(len(ours), len(theirs)) < 2:
         return None

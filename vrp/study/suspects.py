@@ -65,7 +65,8 @@ def _suspects_rule(analysis: Analysis) -> str:
         "else `not decided`. The other is how many training instances it "
         "takes to get where plain Linear is, on average, at a quarter of the budget, as a multiple "
         "of what plain Linear's run of the seed takes (geometric mean); a run that never gets "
-        "there counts with its whole budget, and the multiple is then a lower bound. Where a "
+        "there counts with its whole budget, and the multiple is then a lower bound; `slower` is "
+        "one that differs from 1 after Holm's correction over all changes and tables. Where a "
         "change has rules of its own, what they cost near-optimal tours is taken off before. "
         "`strikes` says whether swapping the layers invites the change to one of them only. "
         "Conv1d is in the table as a control. First come changes that show both and still learn "
@@ -93,7 +94,8 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     )
     header = (
         "change", "what it is", "strikes", "seeds", "cost (95 % interval)", "against linear",
-        "p after Holm", "tours", "instances needed, as a multiple", "got there", "shows",
+        "p after Holm", "tours", "instances needed, as a multiple", "its p after Holm", "got there",
+        "shows",
     )  # fmt: skip
     blocks: list[Block] = [Text(f"**{where(analysis, problem)}**"), Table(header, rows)]
     blocks += [Text(_price(effect)) for effect in effects if effect.price is not None]

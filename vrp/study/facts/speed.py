@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from vrp.study.facts.equality import apply_conv1d, twin_layers
 from vrp.study.facts.record import Budget, Check, Fact, verdict
-from vrp.study.steps import StepTime, of_encoder
+from vrp.study.steps import StepTime, summarised
 from vrp.study.timing import time_steps
 
 _TUTORIAL = (128, 256, 8, 32)  # N, C, in, out
@@ -134,22 +133,17 @@ def backward_grid(budget: Budget, measure: Callable[..., dict[str, float]] = _bo
 def training_step(budget: Budget, measure: Callable[..., Sequence[StepTime]] = time_steps) -> Fact:
     """The share of the encoder in a training step, for all three."""
     steps = measure("vrp10", budget.step_configs, budget.timed_steps)
-    found = {}
-    for encoder in dict.fromkeys(step.encoder for step in steps):
-        mine = of_encoder(steps, encoder)
-        found[encoder] = (
-            median(step.encoder_ms for step in mine),
-            median(step.step_ms for step in mine),
-        )
+    found = summarised(steps)
     return Fact(
         name="speed, training step",
         claim="The choice of the encoder's layer decides how long training takes: the encoder "
         "is a tenth or more of a step.",
-        verdict=verdict(*(alone > _MATTERS * step for alone, step in found.values())),
+        verdict=verdict(*(timed.share > _MATTERS for timed in found)),
         figure=f"VRP10, batch {steps[0].batch_size}, {steps[0].num_rollouts} tours: "
         + "; ".join(
-            f"{encoder} {alone:.1f} ms of {step:.0f} ms, {100 * alone / step:.1f} %"
-            for encoder, (alone, step) in found.items()
+            f"{timed.encoder} {timed.encoder_ms:.1f} ms of {timed.step_ms:.0f} ms, "
+            f"{100 * timed.share:.1f} %"
+            for timed in found
         ),
         why="It is computed once per instance, two numbers to 128; the decoder works at each of "
         "some 15 steps, for 8 tours.",
