@@ -85,7 +85,8 @@ def compare(options: argparse.Namespace) -> None:
         OSError, ValueError: if the input cannot be used.
     """
     from vrp.evaluation.anytime import anytime_curve
-    from vrp.evaluation.fixed import fixed_instances
+    from vrp.evaluation.fixed import fixed_instances, outside_training
+    from vrp.evaluation.printed import caution
     from vrp.evaluation.trained import find_checkpoint, load_trained
     from vrp.training.device import choose_device
     from vrp.training.tour_figure import can_draw
@@ -96,6 +97,8 @@ def compare(options: argparse.Namespace) -> None:
     trained = load_trained(*find_checkpoint(options.checkpoint))
     fixed = fixed_instances(options.data, None, None, False)
     known = fixed.reference()
+    if outside := outside_training(trained.problem, fixed.instances):
+        print(f"caution: {caution(outside)}", file=sys.stderr, flush=True)
     if known is None:
         raise ValueError(f"{options.data} has no reference costs")
     limit = min(len(known.cost), len(fixed.instances), MOST)

@@ -82,6 +82,8 @@ def write(options: argparse.Namespace) -> Path:
             "_target_": "vrp.problem.UniformGenerator",
             "num_customers": options.customers,
             "capacity": capacity,
+            "min_demand": 1,
+            "max_demand": 9,  # of both papers
         },
         "encoder": {
             "_target_": "vrp.policy.encoders.LinearEncoder",

@@ -69,7 +69,7 @@ def steps(milliseconds: dict[str, float], turns: int = 60) -> list[StepTime]:
     return [
         StepTime(
             "vrp10", encoder, turn, 64, 8, float(ms * speeds[turn] * random.normal(1, 0.01)),
-            0.5, 1, "cpu", "2.13.0",
+            0.5 if encoder == "linear" else 0.9, 1, "cpu", "2.13.0",
         )
         for turn in range(turns)
         for encoder, ms in milliseconds.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from vrp.evaluation.published import PUBLISHED, Entry
@@ -174,8 +175,9 @@ def _cost_figure(
         f"{str(test).replace('`', '')}: every seed as a point, below it the mean with its 95 % "
         "interval over seeds."
     )
-    further = "" if is_main else f"-{test.test_set}-{test.decode}"
-    return Picture(f"costs-{test.problem}{further}.svg", svg, caption)
+    further = "" if is_main else f" {test.test_set} {test.decode}"
+    named = re.sub(r"\W+", "-", f"costs {test.problem}{further}").strip("-")
+    return Picture(f"{named}.svg", svg, caption)
 
 
 def curves_section(analysis: Analysis) -> Section:
