@@ -136,14 +136,15 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def median_curve(measure: Callable[[], Curve], num_instances: int) -> Curve:
-    """Several measurements of a short search as one, each time the median; one of a long search."""
+    """A short search is measured several times, a long one once: it takes the median in all."""
     from vrp.evaluation.anytime import Curve
 
     found = [measure()]
     while len(found) < REPEATS and num_instances * found[0].seconds[-1] < SHORT:
         found.append(measure())
-    found = [curve for curve in found if len(curve.seconds) == len(found[0].seconds)]
-    return Curve(np.median([curve.seconds for curve in found], axis=0), found[0].cost)
+    first = found[0]
+    median = np.median([curve.seconds[-1] for curve in found])
+    return Curve(first.seconds * (median / first.seconds[-1]), first.cost)
 
 
 def all_searches() -> dict[str, Search]:

@@ -224,9 +224,9 @@ def test_scores_without_a_compiler_are_taken_in_pieces(monkeypatch):
     keys, queries, vector = torch.rand(4, 5, 8), torch.rand(4, 3, 8), torch.randn(8)
     given = keys, queries, vector, None, None, True
     grad = torch.randn(4, 3, 5)
-    with pytest.warns(UserWarning, match="scores_in_pieces is not compiled"):
+    with pytest.warns(UserWarning, match="scores_fused is not compiled"):
         assert torch.equal(kernels.scores(*given), EAGER.scores(*given))
-    with pytest.warns(UserWarning, match="scores_in_pieces_backward is not compiled"):
+    with pytest.warns(UserWarning, match="scores_fused_backward is not compiled"):
         found = kernels.scores_backward(*given, grad)
     for ours, expected in zip(found, EAGER.scores_backward(*given, grad), strict=True):
         assert ours is expected is None or torch.equal(ours, expected)

@@ -651,7 +651,7 @@ def test_eas_learns_the_same_in_parts(most, policy, several_trips, monkeypatch):
     count = len(search._rows(several_trips))
     assert count == {1: 5, 5000: 3}[most]
     parts = pieces(search, policy, several_trips)
-    assert len(parts) == 1 + count * 4
+    assert len(parts) == 1 + count * 5
     torch.testing.assert_close(parts[-1].solution.cost, whole.cost)
 
 

@@ -55,6 +55,7 @@ class Fused:
     """
 
     def __init__(self, function: Callable, eager: Callable | None = None) -> None:
+        self._name = function.__name__
         self._eager = eager or function
         self._compiled = torch.compile(function, dynamic=True)
         self.failed = False
@@ -70,7 +71,7 @@ class Fused:
             self.failed = True
             reason = str(error).strip().partition("\n")[0]
             warnings.warn(
-                f"{self._eager.__name__} is not compiled: {reason}; it runs without",
+                f"{self._name} is not compiled: {reason}; it runs without",
                 stacklevel=2,
             )
             return found

@@ -40,7 +40,12 @@ def time_steps(problem: str, configs: Mapping[str, dict], turns: int) -> list[St
         problem: as runs.csv names it.
         configs: plain and complete, by the name of their encoder.
         turns: of each encoder.
+
+    Raises:
+        ValueError: without a config.
     """
+    if not configs:
+        raise ValueError(f"there is no config to time the steps of {problem} with")
     timed = {name: make_timed(config) for name, config in configs.items()}
     order, found = list(timed), []
     for turn in tqdm(range(-_WARMUP, turns), f"steps of {problem}", leave=False, disable=None):

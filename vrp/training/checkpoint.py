@@ -40,6 +40,7 @@ def save_checkpoint(path: Path, content: dict, previous: Path | None = None) -> 
     }
     whole = io.BytesIO()
     torch.save(record, whole)
+    # Always of this name: what a killed run leaves, the next one writes over.
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:
