@@ -19,6 +19,7 @@ sys.path.append(str(ROOT / "tests" / "policy"))
 
 from published_networks import kool_state, pomo_state  # noqa: E402
 
+import scripts.plan  # noqa: E402, F401  registers what configs compute with
 from scripts.checks import check_config  # noqa: E402
 from scripts.schema import BenchmarkConfig, EvaluateConfig, TrainConfig  # noqa: E402
 from scripts.signatures import signature_of  # noqa: E402
