@@ -164,3 +164,11 @@ def test_every_search_has_a_colour():
     searches = compare_searches.all_searches()
     assert searches.keys() == compare_searches.COLOURS.keys()
     assert len(set(compare_searches.COLOURS.values())) == len(searches)
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("checkpoints/*/searches.csv")), ids=str)
+def test_a_shipped_figure_is_of_these_searches(file):
+    """No search has changed its name, come or gone since it was drawn."""
+    with open(file, newline="") as lines:
+        names = {row["search"] for row in csv.DictReader(lines)}
+    assert names == set(compare_searches.all_searches())
