@@ -39,10 +39,15 @@ def jacobian(encoder, num_nodes: int = 6) -> torch.Tensor:
 
 
 def test_reshaped_reads_the_wrong_nodes():
-    """Place i holds an x or y of nodes i // 2 and (V + i) // 2, and rarely of node i."""
-    reached = jacobian(started(ReshapedEncoder(SIZE))) > 0
+    """Places 0 to V / 2 - 1 hold x of two nodes, the others y of two nodes."""
+    encoder = started(ReshapedEncoder(SIZE))
+    assert torch.equal(encoder.layer.weight, started(LinearEncoder(SIZE)).layer.weight)
+    reached = jacobian(encoder) > 0
     for place in range(6):
-        assert set(reached[place].nonzero()[:, 0].tolist()) == {place // 2, (6 + place) // 2}
+        assert set(reached[place].nonzero()[:, 0].tolist()) == {2 * place % 6, (2 * place + 1) % 6}
+    point = places()
+    pair = torch.stack((point[:, 2, 0], point[:, 3, 0]), -1)
+    torch.testing.assert_close(encoder(point)[:, 1], encoder.layer(pair))
 
 
 def test_flattened_reads_every_node():

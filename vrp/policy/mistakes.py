@@ -17,23 +17,23 @@ __all__ = ["FlattenedEncoder", "ReshapedEncoder", "Tf32Encoder"]
 
 
 class ReshapedEncoder(Encoder):
-    """Conv1d fed by `reshape` where the axes had to be swapped.
+    """Linear fed by `reshape` where the axes had to be swapped back.
 
-    (N, C, 2) numbers are read on as (N, 2, C): "channel 0" is x and y of the first half of the
-    nodes, "channel 1" those of the second half. What stands at place i mixes two nodes, and is
-    not node i.
+    Conv1d wants its channels first, (N, 2, V); whoever puts Linear in its place has to give it
+    (N, V, 2). `reshape` makes that shape and leaves the numbers in their order, all x and then all
+    y: place i gets x of two nodes or y of two nodes, and is not node i.
     """
 
     def __init__(self, embedding_dim: int, init: str = "torch") -> None:
         super().__init__()
         self.embedding_dim = embedding_dim
         self.init = check_scheme(init)
-        self.layer = nn.Conv1d(2, embedding_dim, kernel_size=1)
+        self.layer = nn.Linear(2, embedding_dim)
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) coordinates to (N, C, M), of the wrong nodes."""
-        n, c, _ = coordinates.shape
-        return self.layer(coordinates.reshape(n, 2, c)).transpose(1, 2)
+        channels_first = coordinates.transpose(1, 2)
+        return self.layer(channels_first.reshape(coordinates.shape))
 
     def initialise(self, seed: int, prefix: str) -> None:
         """Set weight and bias from `seed` and their names."""
