@@ -31,7 +31,8 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
 from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
-from scripts.plan import make_plan, plain_config, refuse_used  # noqa: E402
+from scripts.plan import make_plan, refuse_used  # noqa: E402
+from scripts.resolve import plain_config  # noqa: E402
 from scripts.sweep import Status, Sweep, clear, end_of, holds_checkpoint  # noqa: E402
 
 UNUSABLE = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError)

@@ -18,25 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scripts.checks import UsageError, check_config, one_line
 from scripts.overrides import config_groups, jobs, leaves, read_overrides
+from scripts.resolve import plain_config
 from scripts.sweep import holds_checkpoint, holds_run, sweep_overrides
 from vrp.training.settings import MAY_DIFFER
-
-
-def _strict_capacity(num_customers: int) -> int:
-    """What a vehicle of Nazari's may carry under a mask that wants demand < load."""
-    file = _PROBLEMS / f"vrp{num_customers}.yaml"
-    if not file.is_file():
-        sizes = sorted(int(path.stem[3:]) for path in _PROBLEMS.glob("vrp[0-9]*.yaml"))
-        raise ValueError(
-            f"problem.num_customers is {num_customers}; the strict mask is for "
-            f"{', '.join(map(str, sizes))}"
-        )
-    return OmegaConf.load(file).capacity - 1
-
-
-_PROBLEMS = Path(__file__).resolve().parent.parent / "configs" / "problem"
-# Where a config is resolved, in a launcher's processes too, this module has been imported.
-OmegaConf.register_new_resolver("strict_capacity", _strict_capacity, replace=True)
 
 
 @dataclass(frozen=True)
@@ -177,18 +161,6 @@ class _Composer:
         OmegaConf.set_readonly(whole.hydra, False)
         whole.hydra.job.num = number
         return Path(whole.hydra.sweep.dir, whole.hydra.sweep.subdir)
-
-
-def plain_config(config: DictConfig) -> dict[str, Any]:
-    """The config resolved, as dicts, lists and scalars.
-
-    Raises:
-        UsageError: for a reference to nothing.
-    """
-    try:
-        return OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
 
 
 def refuse_used(folder: Path) -> None:

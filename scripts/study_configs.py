@@ -8,6 +8,7 @@ from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
 
+from scripts.resolve import plain_config
 from vrp.study.records import ENCODERS
 
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -26,5 +27,5 @@ def encoder_configs(overrides: Iterable[str]) -> dict[str, dict]:
         for encoder in ENCODERS:
             config = hydra.compose("config", [*overrides, f"encoder={encoder}"])
             own = OmegaConf.masked_copy(config, [key for key in config if key != "name"])
-            found[encoder] = OmegaConf.to_container(own, resolve=True)
+            found[encoder] = plain_config(own)
     return found

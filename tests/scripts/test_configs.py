@@ -19,8 +19,8 @@ sys.path.append(str(ROOT / "tests" / "policy"))
 
 from published_networks import kool_state, pomo_state  # noqa: E402
 
-import scripts.plan  # noqa: E402, F401  registers what configs compute with
 from scripts.checks import check_config  # noqa: E402
+from scripts.resolve import plain_config  # noqa: E402
 from scripts.schema import BenchmarkConfig, EvaluateConfig, TrainConfig  # noqa: E402
 from scripts.signatures import signature_of  # noqa: E402
 from vrp.policy.foreign import convert  # noqa: E402
@@ -46,7 +46,7 @@ def composed(config_name: str, overrides: list[str]) -> dict:
         config = hydra.compose(config_name, overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     own: DictConfig = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    return OmegaConf.to_container(own, resolve=True)
+    return plain_config(own)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
