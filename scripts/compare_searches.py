@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/compare_searches.py` puts only scripts/ there
@@ -114,7 +115,9 @@ def compare(options: argparse.Namespace) -> None:
     what = f"{trained.name} on the first {limit:,} of {options.data}, {batch} at once"
     print(what)
     curves: dict[str, Curve] = {}
-    for name, search in all_searches().items():
+    bar = tqdm(all_searches().items(), "searches", leave=False, disable=None)
+    for name, search in bar:
+        bar.set_description(name)
         # The first calls of all take longer: threads, caches, memory.
         anytime_curve(search, policy, instances[:WARMING], WARMING, options.seed, 1e-9)
         curve = median_curve(
@@ -124,10 +127,9 @@ def compare(options: argparse.Namespace) -> None:
             len(instances),
         )
         curves[name] = curve
-        print(
+        tqdm.write(
             f"{name:<26}{100 * (curve.cost[-1] / optimum - 1):6.2f} %  "
-            f"{curve.cost[-1]:.4f}  {1000 * curve.seconds[-1]:8.2f} ms per instance",
-            flush=True,
+            f"{curve.cost[-1]:.4f}  {1000 * curve.seconds[-1]:8.2f} ms per instance"
         )
         described = [trained.name, options.data, limit, batch]
         write(curves, optimum, described, options.output / "searches.csv")

@@ -1,7 +1,8 @@
 """Make published weights a checkpoint: `python scripts/import_weights.py FILE NAME -C 20`.
 
-Knows the CVRP networks of Kool et al. (2019) and of POMO (Kwon et al. 2020). Nothing in the file
-is executed, and no checkpoint is overwritten.
+Knows the CVRP networks of Kool et al. (2019) and of POMO (Kwon et al. 2020; those of its
+NEW_py_ver, the notebooks before it name their weights otherwise). Nothing in the file is executed,
+and no checkpoint is overwritten.
 """
 
 from __future__ import annotations
