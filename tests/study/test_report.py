@@ -17,11 +17,12 @@ from synthetic import COST, PLAN, curves, lost, pairs, run, steps, whole_study
 from vrp.problem.datasets import reference
 from vrp.study.analysis import Analysis
 from vrp.study.answer import tally, verdict_text
-from vrp.study.comparisons import SETTINGS, Study
+from vrp.study.comparison import SETTINGS
 from vrp.study.document import Table
 from vrp.study.figures import labels_apart
 from vrp.study.report import make_report, write_report
 from vrp.study.statistics import holm
+from vrp.study.study import Study
 
 
 def exactly(differences: list[float], sweep: str = "encoders") -> list:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vrp.study.analysis import Analysis, mean_of
 from vrp.study.answer import tally
-from vrp.study.comparisons import variant_name
+from vrp.study.comparison import variant_name
 from vrp.study.document import Block, Items, Section, Table, Text
 from vrp.study.records import Run
 from vrp.study.wording import count, listed, number, span, title

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from vrp.study.comparisons import Comparison, Study, Test, variant_name
+from vrp.study.comparison import Comparison, Test, variant_name
 from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.price import price, without
 from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, holm, mean_interval
 from vrp.study.steps import StepTime
+from vrp.study.study import Study
 
 Verdict = Literal["equivalent", "different", "undecided", "no data"]
 _EARLY = 0.1  # share of the budget after which a run is asked whether it still learns

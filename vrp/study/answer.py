@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.answer_changes import changes_tried
-from vrp.study.comparisons import Comparison
+from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import late_fall, values_at
 from vrp.study.power import seeds_needed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrp.study.analysis import Analysis
 from vrp.study.answer import verdict_text
-from vrp.study.comparisons import Comparison
+from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.figures import Dots, dot_rows, paired_points
 from vrp.study.power import equivalence_power, seeds_needed

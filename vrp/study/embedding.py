@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from vrp.study.analysis import Analysis, costs, mean_of
-from vrp.study.comparisons import BANDED, SETTINGS, Test, by_seed_of, check_comparable
+from vrp.study.comparison import SETTINGS, Test, check_comparable
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.effects import effect_cells, lines, where
 from vrp.study.figures import by_bins
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval, paired_difference
+from vrp.study.study import BANDED, by_seed_of
 from vrp.study.wording import estimate, name, span, title
 
 _PLAIN_BINS = 64  # of EmbeddingEncoder, where nothing else is said

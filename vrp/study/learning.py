@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vrp.study.comparisons import Comparison
+from vrp.study.comparison import Comparison
 from vrp.study.records import CurvePoint, Run
 from vrp.study.statistics import Interval, difference_p, mean_interval
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from vrp.evaluation.published import PUBLISHED, Entry
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS
 from vrp.study.analysis import Analysis, costs, mean_of, rate
-from vrp.study.comparisons import Test
+from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
 from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_fall

@@ -1,101 +1,22 @@
-"""Which runs stand against which, and what follows: the only place that picks runs."""
+"""Which runs stand against which: the only place that picks runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 
+from vrp.study.comparison import (
+    BySeed,
+    Comparison,
+    Test,
+    by_seed,
+    check_comparable,
+    variant_name,
+)
 from vrp.study.plan import Plan
 from vrp.study.records import ENCODERS, Run
-from vrp.study.statistics import (
-    Equivalence,
-    Interval,
-    difference_p,
-    equivalence_test,
-    paired_difference,
-)
-from vrp.study.wording import title
 
 BANDED = "banded"  # problems whose coordinates are seldom in one part of the square
-
-# In what two runs must agree to be compared; the rest of a row is what a comparison may be about.
-SETTINGS = (
-    "problem", "num_customers", "capacity", "split_delivery", "policy", "budget", "instances",
-    "batch_size", "num_rollouts", "learning_rate", "settings", "precision", "checkpoint",
-    "test_set", "test_instances", "decode",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, order=True)
-class Test:
-    """What was asked of a trained policy."""
-
-    __test__ = False  # pytest shall not take it for one of its classes
-
-    problem: str
-    test_set: str
-    decode: str
-
-    def __str__(self) -> str:
-        """In words."""
-        return f"{title(self.problem)}, `{self.test_set}`, {self.decode}"
-
-
-BySeed = Mapping[int, Run]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Costs of one kind of run against those of another, seed by seed.
-
-    Attributes:
-        test: what was asked of both.
-        name: of the first kind.
-        reference: name of the second.
-        ours: the first kind's runs, by seed.
-        theirs: the second kind's runs of the same seeds.
-        margin_percent: within which the costs count as equal.
-    """
-
-    test: Test
-    name: str
-    reference: str
-    ours: tuple[Run, ...]
-    theirs: tuple[Run, ...]
-    margin_percent: float
-
-    @property
-    def seeds(self) -> list[int]:
-        """That both have."""
-        return [run.seed for run in self.ours]
-
-    @property
-    def costs(self) -> tuple[list[float], list[float]]:
-        """Ours and theirs."""
-        return [run.cost for run in self.ours], [run.cost for run in self.theirs]
-
-    @property
-    def reference_cost(self) -> float:
-        """Mean of theirs."""
-        return sum(self.costs[1]) / len(self.theirs)
-
-    @cached_property
-    def percent(self) -> Interval:
-        """Mean paired difference in percent of the reference's mean cost; below 0 is shorter."""
-        return paired_difference(*self.costs).scaled(100 / self.reference_cost)
-
-    @cached_property
-    def equivalence(self) -> Equivalence | None:
-        """None for a single seed."""
-        if len(self.ours) < 2:
-            return None
-        return equivalence_test(*self.costs, self.margin_percent)
-
-    @cached_property
-    def p(self) -> float | None:
-        """Of the two-sided paired t-test; None for a single seed."""
-        return None if len(self.ours) < 2 else difference_p(*self.costs)
 
 
 class Study:
@@ -187,7 +108,7 @@ class Study:
         check_comparable(rows)
         order = [*self.plan.encoders, *ENCODERS]
         rows.sort(key=lambda run: (order.index(run.encoder), run.seed))
-        return {name: _by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
+        return {name: by_seed(r for r in rows if r.encoder == name) for name in _names(rows)}
 
     def _main_sweeps(self, problem: str) -> set[str]:
         held: dict[str, set[str]] = {}
@@ -265,7 +186,7 @@ class Study:
                 test, encoder, "linear", plain.get(encoder, {}), plain.get("linear", {})
             )
         rows = [r for r in self.tested if _test(r) == test]
-        ours = _by_seed(r for r in rows if (r.encoder, r.variant) == (encoder, variant))
+        ours = by_seed(r for r in rows if (r.encoder, r.variant) == (encoder, variant))
         linear = [r for r in rows if (r.encoder, r.variant) == ("linear", "")]
         theirs = dict(self.plain(test).get("linear", {}))
         for seed, run in ours.items():
@@ -285,9 +206,7 @@ class Study:
         found = []
         for sweep, test in dict.fromkeys((r.sweep, _test(r)) for r in rows):
             both = [
-                _by_seed(
-                    r for r in rows if (r.sweep, _test(r), r.encoder) == (sweep, test, encoder)
-                )
+                by_seed(r for r in rows if (r.sweep, _test(r), r.encoder) == (sweep, test, encoder))
                 for encoder in self.plan.encoders
             ]
             found.append(self._compare(test, *self.plan.encoders, *both))
@@ -309,30 +228,6 @@ def is_counted(run: Run) -> bool:
     return run.status == "finished" and run.cost is not None
 
 
-def check_comparable(rows: Iterable[Run], settings: Iterable[str] = SETTINGS) -> None:
-    """Refuse to compare what was not trained and tested alike.
-
-    Raises:
-        ValueError: names two runs, the setting and both values.
-    """
-    rows = list(rows)
-    for run in rows[1:]:
-        for setting in settings:
-            values = getattr(rows[0], setting), getattr(run, setting)
-            if values[0] != values[1]:
-                raise ValueError(
-                    f"runs {_named(rows[0])} and {_named(run)} cannot be compared: {setting} is "
-                    f"{values[0]!r} and {values[1]!r}"
-                )
-
-
-def variant_name(encoder: str, variant: str) -> str:
-    """As the report calls it: linear with a mistake has the mistake's name."""
-    if not variant:
-        return encoder
-    return variant if encoder == "linear" else f"{encoder} {variant}"
-
-
 def by_seed_of(rows: Iterable[Run], test: Test) -> dict[int, Run]:
     """The rows of a test, by seed.
 
@@ -341,7 +236,7 @@ def by_seed_of(rows: Iterable[Run], test: Test) -> dict[int, Run]:
     """
     found = [run for run in rows if _test(run) == test]
     check_comparable(found)
-    return _by_seed(found)
+    return by_seed(found)
 
 
 def _test(run: Run) -> Test:
@@ -350,19 +245,3 @@ def _test(run: Run) -> Test:
 
 def _names(rows: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(run.encoder for run in rows))
-
-
-def _by_seed(rows: Iterable[Run]) -> dict[int, Run]:
-    found: dict[int, Run] = {}
-    for run in rows:
-        if run.seed in found:
-            raise ValueError(
-                f"runs {_named(found[run.seed])} and {_named(run)} are both of "
-                f"{variant_name(run.encoder, run.variant)} with seed {run.seed}; one is allowed"
-            )
-        found[run.seed] = run
-    return found
-
-
-def _named(run: Run) -> str:
-    return f"{run.sweep}/{run.run}"
