@@ -82,14 +82,21 @@ def events(folder: Path) -> list[tuple[int, str]]:
 
 
 def same(first: object, second: object) -> bool:
-    """Whether two nested records hold the same, tensors bit for bit."""
+    """Whether two nested records hold the same, tensors bit for bit; all NaN are one."""
     if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
+        return isinstance(second, torch.Tensor) and _bits(first) == _bits(second)
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
     if isinstance(first, list | tuple):
         return len(first) == len(second) and all(map(same, first, second))
     return first == second
+
+
+def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
+    if tensor.is_floating_point():
+        tensor = tensor.masked_fill(tensor.isnan(), torch.nan)
+    raw = tensor.detach().cpu().flatten().view(torch.uint8)
+    return tensor.dtype, tensor.shape, raw.numpy().tobytes()
 
 
 LEARNED = ("policy", "baseline", "optimizer")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
+from runs import small_config
 from torch import Tensor
 
 from vrp.policy import AttentionPolicy, PointerPolicy, glimpse
@@ -22,6 +24,7 @@ from vrp.training.baselines import (
     RolloutBaseline,
     SharedBaseline,
 )
+from vrp.training.build import build_generator, build_learner
 from vrp.training.learner import Learner
 from vrp.training.reinforce import advantage, emphasise_leader, reinforce_loss
 
@@ -238,8 +241,25 @@ def test_leader_learns_more(policy, instances):
         learner = Learner(policy, SharedBaseline(), 3, leader_weight=weight).train()
         learned = learner(many, learner.draw(many, stream()))
         slopes.append(gradient(learned.loss, policy))
-    torch.testing.assert_close(slopes[2] - slopes[1], slopes[1] - slopes[0], rtol=1e-3, atol=1e-5)
-    assert (slopes[1] - slopes[0]).norm() > 1e-3
+    encoding = policy.encode(many)
+    chosen = sampled_choice(learner.draw(many, stream()).uniforms)
+    actions = rollout(policy, many, encoding.detach(), 3, chosen)
+    log_prob = policy.log_probs(encoding, many, actions).log_prob.sum(-1)
+    leaders = [costs.index(min(costs)) for costs in learned.cost.tolist()]
+    parts = [learned.advantages[n, k] * log_prob[n, k] for n, k in enumerate(leaders)]
+    alone = gradient(sum(parts) / log_prob.numel(), policy)
+    assert alone.norm() > 1e-3
+    for lower, higher in pairwise(slopes):
+        torch.testing.assert_close(higher - lower, alone, rtol=1e-3, atol=1e-5)
+
+
+def test_weights_are_named(policy):
+    """Two numbers by position are easily swapped; the config's reach their own places."""
+    with pytest.raises(TypeError):
+        Learner(policy, SharedBaseline(), 3, False, 2.0)
+    config = small_config("leader_weight=3", "entropy_weight=0.1")
+    learner = build_learner(config, build_generator(config))
+    assert (learner.leader_weight, learner.entropy_weight) == (3, 0.1)
 
 
 @pytest.mark.parametrize("name", ["critic", "exponential", "rollout"])

@@ -7,17 +7,23 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from runs import events, learned, metrics, same, small_config
+from runs import ROOT, events, learned, metrics, same, small_config
 
 from vrp.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from vrp.training.provenance import versions
 from vrp.training.resume import resumed_config
 from vrp.training.trainer import Trainer
+
+sys.path.insert(0, str(ROOT))
+
+from train import work
 
 ATTENTION = ("policy.num_layers=1", "policy.num_heads=2", "policy.feed_forward_dim=8")
 
@@ -43,6 +49,8 @@ VARIANTS = {
         "baseline.eval_instances=100",
         "baseline.significance=0.99",
     ),
+    # Ends before any comparison: what one would say is no number yet.
+    "warmup": ("baseline=rollout", "baseline.eval_instances=100", "num_rollouts=1"),
     "steps": ("learning_rate_decay=steps", "learning_rate_steps=[0.3,0.6]", "weight_decay=0.1"),
     "constant": ("learning_rate_decay=none", "policy.glimpses=0"),
 }
@@ -185,24 +193,49 @@ def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):
     assert same(learned(last(folder)), learned(last(straight(*overrides))))
 
 
-def test_stopped_in_the_last_comparison(straight, tmp_path):
-    """Though no step is left, the comparison at the end of the last one is made up for."""
-    overrides, folder = (*VARIANTS["rollout"], "max_instances=72"), tmp_path / "run"
-    trainer = begin(folder, *overrides)
+def in_the_last_comparison(trainer: Trainer, then: Callable[[], None]) -> None:
+    """Have something happen while the policy is compared after its ninth step."""
     baseline = trainer.learner.baseline
     solve = baseline._solve
 
-    def stop_in_the_last(*arguments: object) -> torch.Tensor:
+    def disturbed(*arguments: object) -> torch.Tensor:
         if trainer.progress.step == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
+            then()
         return solve(*arguments)
 
-    baseline._solve = stop_in_the_last
-    assert trainer.run() == 143
+    baseline._solve = disturbed
+
+
+TO_GO_ON = "to go on:      python train.py resume="
+
+
+def test_stopped_in_the_last_comparison(straight, tmp_path, capsys):
+    """Though no step is left, the comparison at the end of the last one is made up for."""
+    overrides, folder = (*VARIANTS["rollout"], "max_instances=72"), tmp_path / "run"
+    trainer = begin(folder, *overrides)
+    in_the_last_comparison(trainer, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert work(trainer, in_sweep=False) == 143
+    assert TO_GO_ON in capsys.readouterr().out
     assert last(folder)["progress"]["step"] == 9
     assert int(last(folder)["baseline"]["epochs"]) == 2
-    assert go_on(folder).run() == 0
+    assert work(go_on(folder), in_sweep=False) == 0
+    assert TO_GO_ON not in capsys.readouterr().out
     assert same(learned(last(folder)), learned(last(straight(*overrides))))
+
+
+def test_out_of_time_in_the_last_comparison(straight, tmp_path, capsys):
+    """A run whose steps are done and validated has not ended while a comparison is missing."""
+    overrides, folder = (*VARIANTS["rollout"], "max_instances=72"), tmp_path / "run"
+    trainer = begin(folder, *overrides)
+    in_the_last_comparison(trainer, lambda: trainer.config.update(max_time=1e-9))
+    assert work(trainer, in_sweep=False) == 0
+    assert TO_GO_ON in capsys.readouterr().out
+    assert int(last(folder)["baseline"]["epochs"]) == 2
+    assert work(go_on(folder, max_time=None), in_sweep=False) == 0
+    assert TO_GO_ON not in capsys.readouterr().out
+    assert int(last(folder)["baseline"]["epochs"]) == 3
+    assert same(learned(last(folder)), learned(last(straight(*overrides))))
+    assert metrics(folder) == metrics(straight(*overrides))
 
 
 def test_stopped_then_validated(tmp_path):
@@ -422,6 +455,72 @@ def test_a_new_run_is_left_as_it_is(tmp_path):
     merged, checkpoint = resumed_config(copy.deepcopy(config), tmp_path, ("seed",))
     assert merged == config
     assert checkpoint is None
+
+
+def altered(folder: Path, alter: Callable[[dict], object]) -> Path:
+    """The folder, with what its checkpoint holds changed."""
+    content = last(folder)
+    alter(content)
+    save_checkpoint(folder / "last.pt", content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (lambda config: config.pop("leader_weight"), "leader_weight is missing"),
+        (lambda config: config.update(old=1), "old is not known"),
+        (lambda config: config["validation"].pop("decode"), "validation.decode is missing"),
+        (lambda config: config["policy"].pop("tanh_clipping"), "policy.tanh_clipping is missing"),
+        (lambda config: config["encoder"].update(old=1), "encoder.old is not known"),
+    ],
+)
+def test_a_config_of_another_version(alter, said, tmp_path):
+    """Keys that came or went since are named, and the run is to begin again."""
+    save_checkpoint_of(small_config(), tmp_path / "run")
+    folder = altered(tmp_path / "run", lambda content: alter(content["config"]))
+    with pytest.raises(ValueError, match="was begun by another version of this program") as refused:
+        go_on(folder, max_time=5.0)
+    assert str(refused.value).startswith(os.path.relpath(folder))
+    assert str(refused.value).endswith(f"({said}); begin again")
+
+
+def test_another_class_than_todays_choice(tmp_path):
+    """What a section must hold is asked of the run's own class, whatever is chosen here."""
+    config = small_config(*VARIANTS["attention"])
+    del config["policy"]["combine_bias"]
+    save_checkpoint_of(config, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"\(policy\.combine_bias is missing\); begin again"):
+        go_on(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (lambda content: content["baseline"].pop("p_value"), "baseline.p_value is missing"),
+        (lambda content: content["policy"].update(old=torch.ones(1)), "policy.old is not known"),
+        (lambda content: content["progress"].pop("cost_sum"), "progress.cost_sum is missing"),
+        (lambda content: content.pop("optimizer"), "optimizer is missing"),
+    ],
+)
+def test_weights_of_another_version(alter, said, straight, tmp_path):
+    """What the program has learned to keep since, or keeps no more, is named; nothing is done."""
+    shutil.copytree(straight(*VARIANTS["rollout"]), tmp_path / "run")
+    folder = altered(tmp_path / "run", alter)
+    before = sorted(path.stat().st_mtime_ns for path in folder.iterdir())
+    with pytest.raises(ValueError, match="was begun by another version of this program") as refused:
+        go_on(folder)
+    assert said in str(refused.value)
+    assert sorted(path.stat().st_mtime_ns for path in folder.iterdir()) == before
+
+
+def test_another_commit_goes_on(straight, tmp_path):
+    """Most commits change nothing for a run: the new one is written down from there."""
+    begin(tmp_path / "run", "max_instances=64").run()
+    folder = altered(tmp_path / "run", lambda content: content["versions"].update(commit="old"))
+    assert go_on(folder, max_instances=96).run() == 0
+    assert last(folder)["versions"] == versions()
+    assert same(learned(last(folder)), learned(last(straight())))
 
 
 def test_a_copy_goes_on_elsewhere(straight, tmp_path):

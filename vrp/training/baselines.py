@@ -56,6 +56,10 @@ class Baseline(nn.Module, ABC):
             stopped: whether the run is to end; what takes long is then left for its next piece.
         """
 
+    def is_due(self, instances: int) -> bool:
+        """Whether a stop has left something of `after_step` undone, so many instances on."""
+        return False
+
     def scalars(self) -> dict[str, float]:
         """What TensorBoard shows of it."""
         return {}
@@ -258,8 +262,7 @@ class RolloutBaseline(Baseline):
         self, policy: Policy, instances: int, stopped: Callable[[], bool] = lambda: False
     ) -> None:
         """At the end of an epoch, let the policy replace its copy if it is better."""
-        epochs = instances // self.epoch_instances
-        if epochs <= self._epochs:
+        if not self.is_due(instances):
             return
         comparison = int(self.replaced)
         try:
@@ -267,11 +270,15 @@ class RolloutBaseline(Baseline):
             costs = self._solve(policy, comparison + 1, stopped) if is_better else self.costs
         except Stopped:
             return
-        self._set_epochs(epochs)
+        self._set_epochs(instances // self.epoch_instances)
         if is_better:
             self.copy.load_state_dict(policy.state_dict())
             self.replaced += 1
             self.costs.copy_(costs)
+
+    def is_due(self, instances: int) -> bool:
+        """Whether the policy has not been compared since the end of the last epoch."""
+        return instances // self.epoch_instances > self._epochs
 
     def scalars(self) -> dict[str, float]:
         """Whether its copy is in use, how often it was replaced, and what the last test said."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import ModuleType
 
 from vrp import policy as policies
@@ -14,6 +15,15 @@ from vrp.search.base import Search
 from vrp.training import baselines
 from vrp.training.baselines import Baseline
 from vrp.training.learner import Learner
+
+# Each section of the config that describes an object, and where its class must come from.
+SECTIONS = {
+    "problem": (problems,),
+    "encoder": (encoders, mistakes),
+    "policy": (policies,),
+    "baseline": (baselines,),
+}
+_PARTS = {"encoder"}  # arguments that are objects and so stand in no config
 
 
 def build(section: dict, *packages: ModuleType, **parts: object) -> object:
@@ -30,6 +40,26 @@ def build(section: dict, *packages: ModuleType, **parts: object) -> object:
     """
     arguments = dict(section)
     target = arguments.pop("_target_", None)
+    named = _exported(target, packages)
+    try:
+        return named(**arguments, **parts)
+    except TypeError as error:
+        raise ValueError(f"{target}: {error}") from error
+
+
+def keys_of(name: str, section: dict) -> list[str]:
+    """The keys of a whole section of that name, as the class that it names takes them.
+
+    Raises:
+        ValueError: for a class that is not exported.
+    """
+    signature = inspect.signature(_exported(section.get("_target_"), SECTIONS[name]))
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = [key for key, parameter in signature.parameters.items() if parameter.kind in named]
+    return ["_target_", *(key for key in taken if key not in _PARTS)]
+
+
+def _exported(target: str | None, packages: tuple[ModuleType, ...]) -> type:
     allowed = {
         f"{package.__name__}.{name}": getattr(package, name)
         for package in packages
@@ -37,26 +67,23 @@ def build(section: dict, *packages: ModuleType, **parts: object) -> object:
     }
     if target not in allowed:
         raise ValueError(f"_target_ is {target!r}; allowed: {', '.join(sorted(allowed))}")
-    try:
-        return allowed[target](**arguments, **parts)
-    except TypeError as error:
-        raise ValueError(f"{target}: {error}") from error
+    return allowed[target]
 
 
 def build_generator(config: dict) -> InstanceGenerator:
     """The generator of training instances."""
-    return build(config["problem"], problems)
+    return build(config["problem"], *SECTIONS["problem"])
 
 
 def build_policy(config: dict) -> Policy:
     """The policy with its encoder, its parameters not yet set."""
-    encoder = build(config["encoder"], encoders, mistakes)
-    return build(config["policy"], policies, encoder=encoder)
+    encoder = build(config["encoder"], *SECTIONS["encoder"])
+    return build(config["policy"], *SECTIONS["policy"], encoder=encoder)
 
 
 def build_baseline(config: dict) -> Baseline:
     """The baseline, its parameters not yet set."""
-    return build(config["baseline"], baselines)
+    return build(config["baseline"], *SECTIONS["baseline"])
 
 
 def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
@@ -73,8 +100,14 @@ def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
         )
     policy, baseline = build_policy(config), build_baseline(config)
     baseline.begin(policy, generator, config["seed"])
-    weights = config["leader_weight"], config["entropy_weight"]
-    return Learner(policy, baseline, rollouts, multistart, *weights)
+    return Learner(
+        policy,
+        baseline,
+        rollouts,
+        multistart,
+        leader_weight=config["leader_weight"],
+        entropy_weight=config["entropy_weight"],
+    )
 
 
 def build_search(section: dict) -> Search:

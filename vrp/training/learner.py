@@ -78,6 +78,7 @@ class Learner(nn.Module):
         baseline: Baseline,
         num_rollouts: int,
         multistart: bool = False,
+        *,
         leader_weight: float = 1.0,
         entropy_weight: float = 0.0,
     ) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
+from vrp.training.build import SECTIONS, keys_of
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
+from vrp.training.learner import Learner
+from vrp.training.progress import Progress
 from vrp.training.settings import MAY_DIFFER
+from vrp.training.start import differences, some
 
 
 def resumed_config(
@@ -25,7 +31,8 @@ def resumed_config(
         differ taken from the command line, and the checkpoint.
 
     Raises:
-        ValueError: if the user gave a key that may not differ another value; names both.
+        ValueError: if the user gave a key that may not differ another value; names both. And if
+            the run's config has other keys than this version's; names some.
         FileNotFoundError: if the folder holds no checkpoint.
         CheckpointError: if neither last.pt nor previous.pt can be read.
     """
@@ -33,6 +40,7 @@ def resumed_config(
         return config, None
     checkpoint = _load_last(folder)
     stored = dict(checkpoint["config"])
+    _refuse(folder, _other_keys(config, stored))
     for key in overridden:
         if key in MAY_DIFFER:
             continue
@@ -50,6 +58,49 @@ def resumed_config(
             f"reaches zero at {horizon} instances (decay_instances)"
         )
     return merged, checkpoint
+
+
+def refuse_other_weights(folder: Path, checkpoint: dict, learner: Learner) -> None:
+    """Raise a ValueError if a checkpoint does not hold what is to go on; names some of it.
+
+    Args:
+        folder: of the run.
+        checkpoint: that `resumed_config` gave.
+        learner: that its config describes.
+    """
+    parts = ("policy", "baseline")
+    _refuse(folder, _missing((*parts, "optimizer", "progress"), checkpoint))
+    known = [field.name for field in fields(Progress)]
+    _refuse(folder, _misnamed(known, checkpoint["progress"], "progress."))
+    weights = {f"{part}.{name}": held for part in parts for name, held in checkpoint[part].items()}
+    _refuse(folder, differences(learner, weights))
+
+
+def _refuse(folder: Path, wrong: Iterable[str]) -> None:
+    if wrong := list(wrong):
+        raise ValueError(
+            f"{os.path.relpath(folder)} was begun by another version of this program "
+            f"({some(wrong)}); begin again"
+        )
+
+
+def _other_keys(config: dict, stored: dict) -> Iterator[str]:
+    """What keys a stored config lacks, or has too many, two levels deep."""
+    yield from _misnamed(config, stored)
+    for name, here in config.items():
+        there = stored.get(name)
+        if isinstance(here, dict) and isinstance(there, dict):
+            wanted = keys_of(name, there) if name in SECTIONS else here
+            yield from _misnamed(wanted, there, f"{name}.")
+
+
+def _misnamed(wanted: Iterable[str], held: Collection[str], prefix: str = "") -> Iterator[str]:
+    yield from _missing(wanted, held, prefix)
+    yield from (f"{prefix}{name} is not known" for name in held if name not in wanted)
+
+
+def _missing(wanted: Iterable[str], held: Collection[str], prefix: str = "") -> Iterator[str]:
+    return (f"{prefix}{name} is missing" for name in wanted if name not in held)
 
 
 def _differences(key: str, config: dict, stored: dict) -> Iterator[tuple[str, object, object]]:

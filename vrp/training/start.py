@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vrp.policy.base import Policy
 
@@ -44,9 +44,9 @@ class Start:
         return {"name": self.name, "sha256": self.sha256, "instances": self.instances}
 
 
-def differences(policy: Policy, weights: Mapping[str, Tensor]) -> list[str]:
-    """In what way weights are not those of the policy, by name and shape."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
+def differences(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """In what way weights are not those of the module, by name and shape."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     held = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in weights.items()}
     wrong = [
         f"{name} is {held.get(name, 'missing')} and should be {shape}"

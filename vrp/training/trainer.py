@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +16,9 @@ from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
 from vrp.training.learner import Learned
 from vrp.training.logger import Row, RunLogger
+from vrp.training.progress import Progress
 from vrp.training.provenance import precision, versions
+from vrp.training.resume import refuse_other_weights
 from vrp.training.rounding import rounding_error
 from vrp.training.signals import StopSignals
 from vrp.training.start import Start
@@ -31,33 +32,6 @@ _COMPILE_AT = 20
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
 _DRAWN = 4  # validation instances in the tour figure
 _ROUNDED = 64  # validation instances that the effect of rounding is measured on
-
-
-@dataclass
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        step: training steps done.
-        instances: training instances seen.
-        seconds: wall-clock of earlier pieces.
-        train_seconds: time in training steps, without compilation, of all pieces.
-        best_cost: lowest validation cost so far, of tours that `validation.decode` finds.
-        best_step: where that was.
-        validated_step: of the last validation; -1 before the first.
-        cost_sum: of the mean training costs of the steps since the last row of metrics.csv.
-        cost_count: number of these steps.
-    """
-
-    step: int = 0
-    instances: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    best_cost: float = float("inf")
-    best_step: int = 0
-    validated_step: int = -1
-    cost_sum: float = 0.0
-    cost_count: int = 0
 
 
 class Trainer:
@@ -109,6 +83,7 @@ class Trainer:
         self.optimizer = make_optimizer(config, self.learner)
         self.step = TrainingStep(config, self.generator, self.learner, self.optimizer, device)
         if resumed is not None:
+            refuse_other_weights(folder, resumed, self.learner)
             self.learner.policy.load_state_dict(resumed["policy"])
             self.learner.baseline.load_state_dict(resumed["baseline"])
             self.optimizer.load_state_dict(resumed["optimizer"])
@@ -177,7 +152,7 @@ class Trainer:
         folder = os.path.relpath(self.folder)
         name = self.validation.name
         data = name.removesuffix("-val") if name in STANDARD_SETS else "FILE"
-        if self.progress.instances < self.config["max_instances"]:
+        if not self._has_ended():
             print(f"to go on:      python train.py resume={folder}")
         print(f"to look:       tensorboard --logdir {os.path.dirname(folder) or folder}")
         print(f"to measure:    python scripts/evaluate.py checkpoint={folder} data={data}")
@@ -206,7 +181,10 @@ class Trainer:
 
     def _has_ended(self) -> bool:
         """Whether nothing is missing: a run may have been killed after its last step."""
-        if self.progress.instances < self.config["max_instances"] or not self._is_validated():
+        instances = self.progress.instances
+        if instances < self.config["max_instances"] or not self._is_validated():
+            return False
+        if self.learner.baseline.is_due(instances):
             return False
         try:
             summary = json.loads((self.folder / "summary.json").read_text())
@@ -293,6 +271,16 @@ class Trainer:
     def _products(self) -> str:
         return str(self.learner.policy.products(self.device)).removeprefix("torch.")
 
+    def _provenance(self) -> dict[str, object]:
+        """What checkpoint and summary say of where the numbers come from."""
+        return {
+            "device": str(self.device),
+            "precision": precision(),
+            "products": self._products(),
+            "versions": versions(),
+            "started_from": self.started_from,
+        }
+
     def _row(self, cost: float | None, gap: float | None) -> None:
         progress = self.progress
         mean = progress.cost_sum / progress.cost_count if progress.cost_count else None
@@ -339,12 +327,7 @@ class Trainer:
             "policy": self.learner.policy.state_dict(),
             "baseline": self.learner.baseline.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "device": str(self.device),
-            "precision": precision(),
-            "products": self._products(),
-            "versions": versions(),
-            "started_from": self.started_from,
-        }
+        } | self._provenance()
         previous = self.folder / "previous.pt" if name == "last.pt" else None
         save_checkpoint(self.folder / name, content, previous)
 
@@ -360,11 +343,6 @@ class Trainer:
             "validation": self.validation.name,
             "validation_decode": self.config["validation"]["decode"],
             "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
-            "device": str(self.device),
-            "precision": precision(),
-            "products": self._products(),
-            "versions": versions(),
-            "started_from": self.started_from,
-        }
+        } | self._provenance()
         with whole_file(self.folder / "summary.json", "w") as file:
             file.write(json.dumps(content, indent=2) + "\n")
