@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from vrp.problem import InstanceGenerator
+    from vrp.policy.base import Policy
+    from vrp.problem import InstanceGenerator, Instances
+    from vrp.search import Solution
     from vrp.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +43,29 @@ from scripts.schema import BenchmarkConfig  # noqa: E402
 _COUNTED = 8  # instances of the step whose arithmetic is counted
 _DECODINGS = 9
 _FIRST_DECODINGS = 3  # not counted: their memory is new to the process
+# Others' code, instances per second, by what `step_setting` and `decoding_setting` say.
+OTHERS: dict[tuple, dict[str, int]] = {
+    ("step", 20, 20, True, 64, 128, "AttentionPolicy", 6, "SharedBaseline"): {
+        "POMO's own code": 286,
+        "RL4CO": 243,
+    },
+    ("step", 50, 50, True, 64, 128, "AttentionPolicy", 6, "SharedBaseline"): {
+        "RL4CO": 49,
+        "POMO's own code": 47,
+    },
+    ("step", 20, 1, False, 512, 128, "AttentionPolicy", 3, "RolloutBaseline"): {
+        "RL4CO": 557,
+        "Kool et al.'s code": 366,
+    },
+    ("step", 20, 1, False, 512, 128, "PointerPolicy", None, "CriticBaseline"): {
+        "a PyTorch port of the paper": 266,
+    },
+    ("step", 10, 1, False, 512, 128, "PointerPolicy", None, "CriticBaseline"): {
+        "a PyTorch port of the paper": 548,
+    },
+    ("decoding", 20, 1024, 128, "AttentionPolicy", 3): {"Kool et al.'s code": 2207},
+    ("decoding", 50, 1024, 128, "AttentionPolicy", 3): {"Kool et al.'s code": 725},
+}
 PARTS = ("generate", "encode", "rollout", "baseline", "replay", "backward", "optimizer")
 
 
@@ -48,8 +73,6 @@ def prepare(job: Job) -> Callable[[], None]:
     """Build the learner that the config names."""
     import torch
 
-    from vrp.search.rollout import greedy_choice, rollout
-    from vrp.search.solution import shortest
     from vrp.training.build import build_generator
     from vrp.training.compilation import missing_for_compile
     from vrp.training.device import choose_device
@@ -65,18 +88,6 @@ def prepare(job: Job) -> Callable[[], None]:
     elif config["compile"] != "off":
         learner.compile_kernels()
 
-    @torch.no_grad()
-    def decode() -> None:
-        """What `Greedy` does, part by part."""
-        policy = learner.policy.eval()
-        clock.start()
-        encoding = policy.encode(to_decode)
-        clock.lap("encode")
-        tours = rollout(policy, to_decode, encoding, 1, greedy_choice)
-        clock.lap("rollout")
-        shortest(to_decode, tours)
-        clock.lap("judge")
-
     def count_work() -> float:
         # Not compiled: fused loops do no matrix work, and do not go with a counter.
         _, plain = make_step(config | {"batch_size": _COUNTED}, generator, device, clock)
@@ -86,7 +97,13 @@ def prepare(job: Job) -> Callable[[], None]:
         device
     )
     return lambda: measure(
-        config, step, decode, count_work, clock, device, learner.policy.is_compiled
+        config,
+        step,
+        lambda: decode(learner.policy.eval(), to_decode, clock),
+        count_work,
+        clock,
+        device,
+        learner.policy.is_compiled,
     )
 
 
@@ -115,6 +132,68 @@ def make_step(
     return learner, step
 
 
+def decode(policy: Policy, instances: Instances, clock: Clock) -> Solution:
+    """What `Greedy` does, part by part."""
+    import torch
+
+    from vrp.search.rollout import greedy_choice, rollout
+    from vrp.search.solution import shortest
+
+    with torch.no_grad():
+        clock.start()
+        encoding = policy.encode(instances)
+        clock.lap("encode")
+        tours = rollout(policy, instances, encoding, 1, greedy_choice)
+        clock.lap("rollout")
+        found = shortest(instances, tours)
+        clock.lap("judge")
+    return found
+
+
+def step_setting(config: dict) -> tuple:
+    """What a step's speed hangs on: C, K, multi-start, batch, M, policy, its layers, baseline."""
+    return (
+        "step",
+        config["problem"]["num_customers"],
+        config["num_rollouts"],
+        config["multistart"],
+        config["batch_size"],
+        config["embedding_dim"],
+        _class(config["policy"]),
+        config["policy"].get("num_layers"),
+        _class(config["baseline"]),
+    )
+
+
+def decoding_setting(config: dict) -> tuple:
+    """What the speed of greedy decoding hangs on: C, instances, M, policy, its layers."""
+    return (
+        "decoding",
+        config["problem"]["num_customers"],
+        config["decoded"],
+        config["embedding_dim"],
+        _class(config["policy"]),
+        config["policy"].get("num_layers"),
+    )
+
+
+def beside_others(setting: tuple, rate: float, device: torch.device) -> str | None:
+    """A line with others' instances per second, and how `rate` compares; None if not known."""
+    known = OTHERS.get(setting)
+    if known is None or device.type != "cpu":
+        return None
+    listed = ", ".join(f"{name} {speed:,}" for name, speed in known.items())
+    return (
+        f"others: {listed} instances/s, on two cores of the same kind of machine, float32; "
+        f"this is {rate / max(known.values()):.1f} times the best of them"
+    )
+
+
+def _class(section: dict) -> str:
+    """The name of the class that a section of the config names."""
+    return section["_target_"].rpartition(".")[2]
+
+
 def operations(step: Callable[[], None]) -> int:
     """Floating-point operations of its matrix products."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -127,7 +206,7 @@ def operations(step: Callable[[], None]) -> int:
 def measure(
     config: dict,
     step: Callable[[], None],
-    decode: Callable[[], None],
+    decode: Callable[[], object],
     count_work: Callable[[], float],
     clock: Clock,
     device: torch.device,
@@ -148,8 +227,7 @@ def measure(
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{device}"
     print(
         f"C = {problem['num_customers']}, batch {batch}, K = {config['num_rollouts']}, "
-        f"{config['policy']['_target_'].rpartition('.')[2]}, "
-        f"{config['baseline']['_target_'].rpartition('.')[2]}, "
+        f"{_class(config['policy'])}, {_class(config['baseline'])}, "
         f"{'compiled' if is_compiled() else 'eager'}"
     )
     print(f"on {name}, {versions()['threads']} threads, torch {versions()['torch']}")
@@ -166,6 +244,8 @@ def measure(
     rate, work = matrix_rate(device), count_work()
     used = work * batch / median
     print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")
+    if line := beside_others(step_setting(config), batch / median, device):
+        print(line)
     print(f"solutions per second: {batch * config['num_rollouts'] / median:.0f}")
     print(
         f"matrix work: {work / 1e6:.1f} MFLOP per instance, "
@@ -179,10 +259,12 @@ def measure(
     times = sorted(clock.timed(decode) for _ in range(_DECODINGS))
     total = sum(clock.seconds.values())
     parts = (f"{part} {100 * spent / total:.0f} %" for part, spent in clock.seconds.items())
+    rate = config["decoded"] / times[_DECODINGS // 2]
     print(
-        f"greedy decoding: {config['decoded'] / times[_DECODINGS // 2]:.0f} instances/s, "
-        f"{config['decoded']} at once; {', '.join(parts)}"
+        f"greedy decoding: {rate:.0f} instances/s, {config['decoded']} at once; {', '.join(parts)}"
     )
+    if line := beside_others(decoding_setting(config), rate, device):
+        print(line)
 
 
 def matrix_rate(device: torch.device) -> float:

@@ -2,8 +2,9 @@
 
 Writes searches.csv and searches.svg: for each search the gap to the near-optimal reference after
 so many seconds per instance, all instances solved side by side on this machine; x 8 means all eight
-symmetries of the square. Short searches are measured several times and the median is taken. Both
-files are written after each search, so Ctrl-C keeps those that are done.
+symmetries of the square. Short searches are measured several times and the median is taken. Until
+the last search has ended the files are called searches-partial, so Ctrl-C keeps those that are
+done, and a complete comparison stays until another one is complete.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST = 1000  # instances, unless told otherwise
 WARMING = 8  # instances that are solved beforehand, not counted
+COMPLETE, PARTIAL = "searches", "searches-partial"  # names of the files
 SHORT, REPEATS = 2.0, 7  # seconds below which a search is measured several times, and how often
 COLOURS = {
     "greedy": "#000000",
@@ -65,30 +67,45 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=whole(1), help="of the CPU")
     parser.add_argument("--seed", type=whole(0), default=0)
-    parser.add_argument("--output", type=Path, default=Path("outputs", "searches"))
+    parser.add_argument(
+        "--output", type=Path, help="folder (default: outputs/searches/CHECKPOINT-SET)"
+    )
     options = parser.parse_args(arguments)
     choose_waiting(Reading.now())
+    ended: list[str] = []
     try:
-        compare(options)
+        compare(options, ended)
     except (OSError, ValueError) as error:
         print(f"not compared: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the searches that ended are written", file=sys.stderr)
+        kept = (
+            f"{options.output} has the searches before: {PARTIAL}.csv, {PARTIAL}.svg"
+            if ended
+            else "nothing is written"
+        )
+        print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     return 0
 
 
-def compare(options: argparse.Namespace) -> None:
+def compare(options: argparse.Namespace, ended: list[str]) -> None:
     """Measure each search, and write both files after each.
+
+    Args:
+        options: of the command; the folder is filled in where none was given.
+        ended: takes the name of each search as soon as it is in the files.
 
     Raises:
         OSError, ValueError: if the input cannot be used.
     """
+    import torch
+
     from vrp.evaluation.anytime import anytime_curve
     from vrp.evaluation.fixed import fixed_instances, outside_training
     from vrp.evaluation.printed import caution
     from vrp.evaluation.trained import find_checkpoint, load_trained
+    from vrp.search import Eas
     from vrp.training.device import choose_device
     from vrp.training.tour_figure import can_draw
 
@@ -108,13 +125,26 @@ def compare(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--limit is {limit}; {options.data} has reference costs of {len(known.cost)}"
         )
+    if options.output is None:
+        name = f"{trained.name}-{Path(options.data).stem}"
+        options.output = Path("outputs", "searches", name)
     options.output.mkdir(parents=True, exist_ok=True)
     optimum = float(known.cost[:limit].mean())
     policy, instances = trained.policy.to(device), fixed.instances[:limit].to(device)
     batch = min(options.batch_size, limit)
     what = f"{trained.name} on the first {limit:,} of {options.data}, {batch} at once"
-    print(what)
+    if device.type == "cpu":
+        what += f", threads: {torch.get_num_threads()}"
+    print(what, flush=True)
+    described = [trained.name, options.data, limit, batch]
     curves: dict[str, Curve] = {}
+
+    def save(name: str) -> None:
+        write(curves, optimum, described, options.output / f"{name}.csv")
+        draw(curves, optimum, what, options.output / f"{name}.svg")
+
+    # The first optimizer of a process takes a second: it imports what compiles.
+    anytime_curve(Eas(1, symmetries=1), policy, instances[:WARMING], WARMING, options.seed)
     bar = tqdm(all_searches().items(), "searches", leave=False, disable=None)
     for name, search in bar:
         bar.set_description(name)
@@ -131,10 +161,13 @@ def compare(options: argparse.Namespace) -> None:
             f"{name:<26}{100 * (curve.cost[-1] / optimum - 1):6.2f} %  "
             f"{curve.cost[-1]:.4f}  {1000 * curve.seconds[-1]:8.2f} ms per instance"
         )
-        described = [trained.name, options.data, limit, batch]
-        write(curves, optimum, described, options.output / "searches.csv")
-        draw(curves, optimum, what, options.output / "searches.svg")
-    print(f"written: {options.output}: searches.csv, searches.svg")
+        sys.stdout.flush()
+        save(PARTIAL)
+        ended.append(name)
+    save(COMPLETE)
+    for suffix in ("csv", "svg"):
+        (options.output / f"{PARTIAL}.{suffix}").unlink()
+    print(f"written: {options.output}: {COMPLETE}.csv, {COMPLETE}.svg")
 
 
 def median_curve(measure: Callable[[], Curve], num_instances: int) -> Curve:
@@ -176,7 +209,9 @@ def write(curves: dict[str, Curve], optimum: float, described: list, path: Path)
         described: checkpoint, set, instances and batch size.
         path: of the file.
     """
-    with open(path, "w", newline="") as file:
+    from vrp.whole_file import whole_file
+
+    with whole_file(path, "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(
             ["checkpoint", "data", "instances", "batch_size",
@@ -192,6 +227,8 @@ def draw(curves: dict[str, Curve], optimum: float, title: str, path: Path) -> No
     """Gap over seconds per instance, both logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
+
+    from vrp.whole_file import whole_file
 
     figure = Figure(figsize=(8.4, 5), layout="constrained")
     panel = figure.subplots()
@@ -209,7 +246,8 @@ def draw(curves: dict[str, Curve], optimum: float, title: str, path: Path) -> No
     panel.yaxis.set_minor_formatter("{x:g}")
     panel.grid(which="both", alpha=0.25)
     panel.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    with whole_file(path) as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What the encoder's layer changes in a training step: `python scripts/time_encoders.py`.
 
 The encoders take turns, on a machine that should do nothing else. With `--output`, every turn goes
-to a file; as `steps.csv` in a report's folder it is part of the report.
+to a file; as `steps.csv` in a report's folder it is part of the report. Until the last case is
+timed the file is called `steps.csv.partial`, so a complete one stays until another is complete.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         choose_device("cpu", options.threads)
         if options.output:
+            if options.output.is_dir():
+                raise ValueError(f"--output is {options.output}, a folder; it must be a file")
             options.output.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=options.output.parent):
                 pass
@@ -56,22 +59,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"not timed: {error}", file=sys.stderr)
         return 2
     steps: list[StepTime] = []
+    partial = options.output and options.output.with_name(f"{options.output.name}.partial")
     try:
         for case in options.cases:
             found = time_steps(case, encoder_configs(CASES[case]), options.turns)
             _print(found)
             steps += found
             if options.output:
-                write_steps(options.output, steps)
+                write_steps(partial, steps)
     except KeyboardInterrupt:
         kept = (
-            f"{options.output} has the cases before"
-            if options.output and steps
-            else "nothing is written"
+            f"{partial} has the cases before" if options.output and steps else "nothing is written"
         )
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     if options.output:
+        partial.replace(options.output)
         print(f"turns: {options.output}")
     return 0
 

@@ -16,14 +16,18 @@ from omegaconf import OmegaConf
 
 from vrp.evaluation import evaluate
 from vrp.evaluation.evaluate import make_evaluation
+from vrp.problem import ClusteredGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import reference, standard_set
+from vrp.problem.files import save_npz
 from vrp.problem.tours import check_tours, tour_length
-from vrp.training.build import build_search
+from vrp.training.build import build_policy, build_search
 from vrp.training.checkpoint import save_checkpoint
 
 DECODINGS = sorted((Path(__file__).resolve().parents[2] / "configs" / "decode").glob("*.yaml"))
 FEW = {"samples": 3, "width": 3, "symmetries": 2, "time_limit": 0.1}  # what makes a search slow
 SAMPLING = {"_target_": "vrp.search.Sampling", "samples": 2, "temperature": 1.0}
+ATTENTION = {"_target_": "vrp.policy.AttentionPolicy", "num_layers": 1, "num_heads": 2,
+             "feed_forward_dim": 16}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +47,8 @@ def results(config: dict) -> tuple[dict, np.ndarray, np.ndarray]:
         return summary, stored["cost"], stored["actions"]
 
 
-def judge(name: str, cost: np.ndarray, actions: np.ndarray, split: bool = False) -> None:
+def judge(instances: Instances, cost: np.ndarray, actions: np.ndarray) -> None:
     """Raise unless the tours are legal and as long as is said."""
-    instances = replace(standard_set(name, len(cost)), split_delivery=split)
     tours = torch.from_numpy(actions.astype(np.int64))[:, None]
     check_tours(instances, tours)
     assert cost == pytest.approx(tour_length(instances, tours)[:, 0].numpy(), abs=1e-12)
@@ -60,7 +63,7 @@ def test_the_written_solutions_agree_with_the_judge(evaluate_config, file):
     assert cost.dtype == np.float64
     assert actions.dtype == np.int16
     assert len(cost) == len(actions) == summary["instances"] == 20
-    judge("kool10", cost, actions)
+    judge(standard_set("kool10", 20), cost, actions)
 
 
 def test_the_summary_describes_the_costs(evaluate_config):
@@ -134,9 +137,10 @@ def test_split_deliveries_have_no_gap(evaluate_config):
     assert summary["split_delivery"] is True
     assert summary["mean_gap_percent"] is None
     assert summary["reference"] is None
-    judge("kool10", cost, actions, split=True)
+    whole = standard_set("kool10", 200)
+    judge(replace(whole, split_delivery=True), cost, actions)
     with pytest.raises(ValueError, match="visited"):
-        judge("kool10", cost, actions, split=False)
+        judge(whole, cost, actions)
 
 
 def test_the_checkpoint_decides_on_splits_unless_told(evaluate_config, tiny_run, tiny_content):
@@ -148,14 +152,45 @@ def test_the_checkpoint_decides_on_splits_unless_told(evaluate_config, tiny_run,
     assert not whole.fixed.instances.split_delivery
 
 
-def test_another_size_is_solved_all_the_same(evaluate_config):
-    """A policy of 10 customers on 50 with another capacity."""
-    summary, cost, actions = results(evaluate_config(data="nazari50", limit=5))
-    judge("nazari50", cost, actions)
-    assert summary["outside_training"] == [
-        "num_customers is 50, in training 10",
-        "capacity is 40, in training 20",
-    ]
+@pytest.mark.parametrize("decode", ["Greedy", "Multistart"])
+@pytest.mark.parametrize("policy", [{}, ATTENTION], ids=["pointer", "attention"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (lambda: standard_set("nazari50", 5), ["num_customers is 50,", "capacity is 40,"]),
+        (
+            lambda: ClusteredGenerator(15, 25)(30, torch.Generator().manual_seed(0)),
+            ["num_customers is 15,", "capacity is 25,", "the mean distance to the nearest node is"],
+        ),
+        (
+            lambda: UniformGenerator(3, 9)(5, torch.Generator().manual_seed(0)),
+            ["num_customers is 3,", "capacity is 9,"],
+        ),
+    ],
+    ids=["more customers", "clustered", "fewer customers"],
+)
+def test_what_is_outside_training_is_solved_all_the_same(
+    evaluate_config, tiny_run, tiny_content, tmp_path, data, said, policy, decode
+):
+    """A policy of 10 uniform customers on another size, capacity and distribution, in a file."""
+    tiny_content["config"]["policy"] |= policy
+    network = build_policy(tiny_content["config"])
+    network.initialise(0)
+    save_checkpoint(tiny_run / "best.pt", tiny_content | {"policy": network.state_dict()})
+    instances = data()
+    save_npz(instances, tmp_path / "other.npz")
+    summary, cost, actions = results(
+        evaluate_config(
+            data=str(tmp_path / "other.npz"),
+            decode={"_target_": f"vrp.search.{decode}"},
+            limit=None,
+        )
+    )
+    judge(instances, cost, actions)
+    assert len(cost) == len(instances)
+    found = summary["outside_training"]
+    assert len(found) == len(said)
+    assert all(text.startswith(start) for text, start in zip(found, said, strict=True))
 
 
 def test_the_folder_holds_the_results_and_nothing_else(evaluate_config, tmp_path):
@@ -340,6 +375,16 @@ def test_a_larger_result_is_not_replaced(evaluate_config, tmp_path):
     results(evaluate_config(limit=21))
 
 
+def test_a_larger_limited_result_is_not_replaced(evaluate_config):
+    """One that its time limit ended is as long as it was asked to be; a part is none."""
+    decode = {"_target_": "vrp.search.Sampling", "samples": 10**8, "time_limit": 0.05}
+    interrupted(evaluate_config(decode=decode))
+    make_evaluation(evaluate_config(decode=decode, limit=19))
+    assert results(evaluate_config(decode=decode))[0]["ended"] == "time limit"
+    with pytest.raises(ValueError, match=r"results holds a result of 20 instances.* one of 19"):
+        make_evaluation(evaluate_config(decode=decode, limit=19))
+
+
 class Failing:
     """A search that fails in its second batch."""
 
@@ -383,6 +428,24 @@ def test_an_error_in_the_first_batch_is_raised(evaluate_config):
     search = Failing(evaluation.search, NO_MEMORY)
     search.batches = 1
     with pytest.raises(ValueError, match="the memory of cpu is too small for batch_size=7"):
+        replace(evaluation, search=search).run()
+
+
+@pytest.mark.parametrize(
+    ("decode", "products", "said"),
+    [
+        ({"_target_": "vrp.search.Greedy"}, torch.float32, "finds the same tours"),
+        ({"_target_": "vrp.search.Greedy"}, torch.bfloat16, "finds other tours of a few instances"),
+        (SAMPLING, torch.float32, "draws other random numbers"),
+    ],
+)
+def test_what_a_lower_batch_size_changes_is_said(evaluate_config, decode, products, said):
+    """Nothing but rounding, a few tours where products are bfloat16, or the samples."""
+    evaluation = make_evaluation(evaluate_config(decode=decode))
+    evaluation.trained.policy.products = lambda _: products
+    search = Failing(evaluation.search, NO_MEMORY)
+    search.batches = 1
+    with pytest.raises(ValueError, match=f"a lower one {said}"):
         replace(evaluation, search=search).run()
 
 

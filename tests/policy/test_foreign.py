@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import re
+import sys
 import tarfile
+import warnings
 
 import pytest
 import torch
@@ -17,6 +20,16 @@ from vrp.policy import AttentionPolicy
 from vrp.policy.encoders import LinearEncoder
 from vrp.policy.foreign import convert, read_state_dict
 
+MODULE = """
+import torch
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 3)
+        self.register_buffer("mean", torch.zeros(3))
+"""
 LAYOUTS = {
     "kool": kool_state,
     "kool, instance normalisation": kool_state,
@@ -72,13 +85,21 @@ def test_the_way_back(variant):
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("place", ["model", "model_state_dict", None])
-def test_files_with_foreign_objects(tmp_path, place, legacy):
-    """Whole objects beside the weights become inert; the weights are read all the same."""
+def test_files_with_foreign_objects(tmp_path, monkeypatch, place, legacy):
+    """Whole objects beside the weights become inert; the weights are read without a warning."""
+    # The older format keeps the source of a module's class, where it lies in a file.
+    (tmp_path / "foreign_network.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    network = importlib.import_module("foreign_network")
     state = plain(kool_state(make_policy("kool")))
-    content = {place: state, "baseline": {"model": Strange(), "bomb": Bomb()}} if place else state
+    strange = {"model": network.Network(), "parts": Strange(), "bomb": Bomb()}
+    content = {place: state, "baseline": strange} if place else state
     path = tmp_path / "epoch-99.pt"
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    found = read_state_dict(path)
+    del sys.modules["foreign_network"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_state_dict(path)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], value) for name, value in state.items())
 

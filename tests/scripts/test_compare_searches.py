@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from pathlib import Path
 
@@ -45,9 +46,10 @@ def compared(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare_searches, "choose_waiting", lambda _: None)
     monkeypatch.setattr(compare_searches, "all_searches", lambda: FEW)
 
-    def typed(*arguments: str) -> tuple[int, str, str]:
+    def typed(*arguments: str, output: str | None = "out") -> tuple[int, str, str]:
+        where = () if output is None else ("--output", output)
         try:
-            code = compare_searches.main(["run", *arguments, "--output", "out"])
+            code = compare_searches.main(["run", *arguments, *where])
         except SystemExit as stopped:
             code = stopped.code
         captured = capsys.readouterr()
@@ -56,10 +58,24 @@ def compared(tmp_path, monkeypatch, capsys):
     return typed
 
 
-def rows(folder: Path) -> list[dict]:
+class Interrupted(Sampling):
+    """A search during which Ctrl-C comes."""
+
+    def solutions(self, policy, instances, generator):
+        """None."""
+        raise KeyboardInterrupt
+        yield
+
+
+def rows(folder: Path, name: str = "searches") -> list[dict]:
     """Of searches.csv."""
-    with open(folder / "out" / "searches.csv", newline="") as file:
+    with open(folder / "out" / f"{name}.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> list[str]:
+    """Names of what is in the output folder."""
+    return sorted(path.name for path in (folder / "out").iterdir())
 
 
 SMALL = ("kool10", "--limit", "12", "--batch-size", "5", "--seconds", "100", "--threads", "1")
@@ -69,7 +85,7 @@ def test_every_search_is_written(compared, tmp_path):
     """With what it was measured on, its gap agreeing with its cost."""
     code, out, err = compared(*SMALL)
     assert (code, err) == (0, "")
-    assert out.startswith("run on the first 12 of kool10, 5 at once\n")
+    assert out.startswith("run on the first 12 of kool10, 5 at once, threads: 1\n")
     found = rows(tmp_path)
     assert list(dict.fromkeys(row["search"] for row in found)) == list(FEW)
     optimum = reference("kool10").cost[:12].mean()
@@ -83,6 +99,8 @@ def test_every_search_is_written(compared, tmp_path):
     assert times == sorted(times)
     svg = (tmp_path / "out" / "searches.svg").read_text()
     assert svg.count("<svg") == 1
+    assert "run on the first 12 of kool10, 5 at once, threads: 1" in svg
+    assert files(tmp_path) == ["searches.csv", "searches.svg"]
 
 
 def test_a_short_search_is_measured_several_times():
@@ -104,20 +122,88 @@ def test_a_short_search_is_measured_several_times():
 
 def test_ctrl_c_keeps_what_is_done(compared, tmp_path, monkeypatch):
     """The searches before it, and exit code 130."""
-
-    class Interrupted(Sampling):
-        def solutions(self, policy, instances, generator):
-            raise KeyboardInterrupt
-            yield
-
     monkeypatch.setattr(
         compare_searches, "all_searches", lambda: FEW | {"sampling": Interrupted(1)}
     )
     code, _, err = compared(*SMALL)
     assert code == 130
-    assert err == "interrupted; the searches that ended are written\n"
-    assert {row["search"] for row in rows(tmp_path)} == {"greedy"}
-    assert (tmp_path / "out" / "searches.svg").exists()
+    assert err == (
+        "interrupted; out has the searches before: searches-partial.csv, searches-partial.svg\n"
+    )
+    assert {row["search"] for row in rows(tmp_path, "searches-partial")} == {"greedy"}
+    assert files(tmp_path) == ["searches-partial.csv", "searches-partial.svg"]
+
+
+def test_ctrl_c_before_a_search_has_ended(compared, tmp_path, monkeypatch):
+    """What is said to be written is there, and what is not is not."""
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: {"greedy": Interrupted(1)})
+    code, _, err = compared(*SMALL)
+    assert (code, err) == (130, "interrupted; nothing is written\n")
+    assert files(tmp_path) == []
+
+
+def test_a_part_never_replaces_a_whole(compared, tmp_path, monkeypatch):
+    """A complete comparison stays until the next is complete, which removes the part."""
+    compared(*SMALL)
+    before = (tmp_path / "out" / "searches.csv").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(compare_searches, "all_searches", lambda: FEW | {"beam 10": Interrupted(1)})
+        compared(*SMALL)
+    assert (tmp_path / "out" / "searches.csv").read_bytes() == before
+    assert len(files(tmp_path)) == 4
+    assert compared(*SMALL)[0] == 0
+    assert files(tmp_path) == ["searches.csv", "searches.svg"]
+
+
+def test_comparisons_have_a_folder_each(compared, tmp_path, monkeypatch):
+    """Named after the checkpoint and the set, unless another one is named."""
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: {"greedy": Greedy()})
+    for data in ("kool10", "kool20"):
+        code, out, _ = compared(data, "--limit", "4", "--threads", "1", output=None)
+        folder = Path("outputs", "searches", f"run-{data}")
+        assert code == 0
+        assert f"written: {folder}: searches.csv, searches.svg" in out
+        assert (tmp_path / folder / "searches.csv").exists()
+
+
+def test_what_costs_once_is_over_before_the_clock_runs(compared, monkeypatch):
+    """The process's first optimizer has been made, and has stepped."""
+    seen = []
+
+    class Optimizer(torch.optim.Adam):
+        def __init__(self, *arguments):
+            seen.append("made")
+            super().__init__(*arguments)
+
+        def step(self):
+            seen.append("stepped")
+            super().step()
+
+    class Timed(Greedy):
+        def solutions(self, policy, instances, generator):
+            seen.append("greedy")
+            return super().solutions(policy, instances, generator)
+
+    monkeypatch.setattr(torch.optim, "Adam", Optimizer)
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: {"greedy": Timed()})
+    assert compared(*SMALL)[0] == 0
+    assert seen[:3] == ["made", "stepped", "greedy"]
+
+
+def test_a_line_is_shown_when_its_search_ends(compared, monkeypatch):
+    """Also where the output is a file or a pipe."""
+    raw, shown = io.BytesIO(), []
+
+    class Last(Greedy):
+        def solutions(self, policy, instances, generator):
+            shown.append(raw.getvalue().decode())
+            return super().solutions(policy, instances, generator)
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw))
+    searches = {"greedy": Greedy(), "beam 10": Last()}
+    monkeypatch.setattr(compare_searches, "all_searches", lambda: searches)
+    assert compared(*SMALL)[0] == 0
+    assert [line.split()[0] for line in shown[0].splitlines()] == ["run", "greedy"]
 
 
 def test_instances_with_a_reference_are_taken(compared, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from vrp.problem.environment import finished, legal_mask, reset, step
 from vrp.problem.tours import check_tours
 from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
 from vrp.search.augmentation import symmetric
-from vrp.search.base import Search
+from vrp.search.base import ENCODING, Search
 from vrp.search.greedy import greedy_tours
 from vrp.search.rollout import greedy_choice, rollout, sampled_choice
 from vrp.search.solution import Progress, Solution, join, shortest
@@ -235,6 +235,21 @@ def test_more_samples_never_cost_more(policy, several_trips):
     assert (costs[-1] < costs[0]).any()
 
 
+@pytest.mark.parametrize("samples", [1, 16, 17])
+def test_effort_counts_what_is_played(samples, policy, several_trips, monkeypatch):
+    """Sixteen samples at a time, however few of the last ones are asked for."""
+    played = []
+
+    def counting(policy, instances, encoding, num_solutions, choose):
+        played.append(num_solutions)
+        return rollout(policy, instances, encoding, num_solutions, choose)
+
+    monkeypatch.setattr("vrp.search.sampling.rollout", counting)
+    search = Sampling(samples)
+    search(policy, several_trips, stream())
+    assert search.effort(7, policy.starts_anywhere) == ENCODING + sum(played)
+
+
 def test_samples_depend_on_the_stream(policy, several_trips):
     """Equal streams give equal tours, another stream others."""
     search = Sampling(1)
@@ -414,33 +429,70 @@ def test_more_starts_are_never_worse(policy, situation):
         assert (more <= fewer + 1e-12).all()
 
 
-class TestRounded:
-    """What searches promise, of a policy of the released size whose products are bfloat16."""
+class Rounded(AttentionPolicy):
+    """Rounds by the number of tours that are decoded side by side, as products in bfloat16 may.
 
-    instances = UniformGenerator(20, 30)(40, stream(1))
+    It rounds more coarsely, so that a few small instances show what depends on it.
+    """
+
+    def step(self, encoding, memory, state, legal, tape=None):
+        """As of the attention policy, moved by up to a half."""
+        logits, memory = super().step(encoding, memory, state, legal, tape)
+        moved = torch.rand(legal.shape[-1], generator=stream(state.position.numel())) / 2
+        return logits + moved, memory
+
+
+class TestRounded:
+    """What searches promise where the tours beside it may change a tour."""
+
+    instances = UniformGenerator(10, 20)(20, stream(1))
 
     @pytest.fixture
     def rounded(self) -> Policy:
-        """Rounding may decide between two nodes, so shapes matter."""
-        found = AttentionPolicy(LinearEncoder(128), 128, 2, 8, 256, precision="bfloat16")
+        """A small one."""
+        found = Rounded(LinearEncoder(16), 16, num_layers=1, num_heads=2, feed_forward_dim=16)
         found.initialise(0)
         return found.eval()
 
-    def test_no_search_is_worse_than_greedy(self, rounded):
+    def test_shapes_change_tours(self, rounded):
+        """Else the others would show nothing: a greedy tour is another beside a copy of it."""
+        encoding = rounded.encode(self.instances).detach()
+        alone, beside = (
+            rollout(rounded, self.instances, encoding, k, greedy_choice)[:, 0] for k in (1, 2)
+        )
+        assert alone.shape != beside.shape or not torch.equal(alone, beside)
+
+    @pytest.mark.parametrize(
+        "search",
+        [
+            Multistart(1),
+            Multistart(),
+            Augment(1),
+            Augment(2),
+            Augment(2, multistart=False),
+            Sgbs(2, 2, 1),
+            Eas(1, symmetries=2),
+        ],
+        ids=str,
+    )
+    def test_no_search_is_worse_than_greedy(self, search, rounded):
         """Its tour is found again whatever is decoded beside it."""
         greedy = Greedy()(rounded, self.instances, stream()).cost
-        for search in (Multistart(), Augment(2), Sgbs(2, 2, 1), Eas(1, symmetries=2)):
-            found = search(rounded, self.instances, stream()).cost
-            assert (found <= greedy + 1e-12).all(), search
+        found = search(rounded, self.instances, stream()).cost
+        assert (found <= greedy + 1e-12).all()
 
-    def test_more_is_never_worse(self, rounded):
-        """Fewer samples or starts are the first of more."""
-        for some in (
+    @pytest.mark.parametrize(
+        "some",
+        [
             [Sampling(count) for count in (1, 5, 16, 17, 33)],
-            [Multistart(count) for count in (1, 2, 7, 20, None)],
-        ):
-            costs = [search(rounded, self.instances, stream()).cost for search in some]
-            assert all((more <= fewer + 1e-12).all() for fewer, more in pairwise(costs))
+            [Augment(count) for count in (1, 2, 8)],
+        ],
+        ids=["samples", "symmetries"],
+    )
+    def test_more_is_never_worse(self, some, rounded):
+        """Fewer samples or symmetries are the first of more."""
+        costs = [search(rounded, self.instances, stream()).cost for search in some]
+        assert all((more <= fewer + 1e-12).all() for fewer, more in pairwise(costs))
 
 
 def test_symmetries_are_the_squares(several_trips):

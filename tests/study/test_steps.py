@@ -63,6 +63,37 @@ def test_the_command_times_all_encoders(tmp_path, capsys, monkeypatch):
     assert [line.split()[0] for line in lines[1:-1]] == ["conv1d", "linear", "embedding"]
     assert "of linear's" in lines[1]
     assert len(read_steps(path)) == 60
+    assert [file.name for file in path.parent.iterdir()] == ["steps.csv"]
+
+
+def test_an_interrupted_run_replaces_nothing(tmp_path, capsys, monkeypatch):
+    """The cases before it are in a file of their own, and the complete one stays."""
+    timed = steps({"conv1d": 2.0, "linear": 1.0})
+
+    def time_two(case, configs, turns):
+        if case == "vrp20":
+            raise KeyboardInterrupt
+        return timed
+
+    monkeypatch.setattr("vrp.study.timing.time_steps", time_two)
+    path = tmp_path / "steps.csv"
+    arguments = ["--threads", "1", "--output", str(path)]
+    assert main(["vrp10", *arguments]) == 0
+    before = path.read_bytes()
+    timed = steps({"conv1d": 4.0, "linear": 3.0})
+    assert main(["vrp10", "vrp20", *arguments]) == 130
+    assert f"{path}.partial has the cases before" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert read_steps(tmp_path / "steps.csv.partial") == timed
+    assert main(["vrp20", *arguments]) == 130
+    assert "nothing is written" in capsys.readouterr().err
+
+
+def test_a_folder_cannot_be_written_to(tmp_path, capsys, monkeypatch):
+    """It is named before anything is timed."""
+    monkeypatch.setattr("vrp.study.timing.time_steps", lambda *_: pytest.fail("it was timed"))
+    assert main(["vrp10", "--threads", "1", "--output", str(tmp_path)]) == 2
+    assert f"--output is {tmp_path}, a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [("--turns", "19"), ("--threads", "0"), ("vrp11",)])

@@ -16,7 +16,15 @@ import torch
 from tqdm import tqdm
 
 from vrp.evaluation.fixed import FixedInstances, fixed_instances, outside_training
-from vrp.evaluation.result_folder import Saver, default_folder, open_folder, write_result
+from vrp.evaluation.result_folder import (
+    PICTURE,
+    SOLUTIONS,
+    SUMMARY,
+    Saver,
+    default_folder,
+    open_folder,
+    write_result,
+)
 from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, announced, is_out_of_memory
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
 from vrp.problem.datasets import gap_percent
@@ -131,8 +139,16 @@ class Evaluation:
             return problem
         return ValueError(
             f"the memory of {self.device} is too small for batch_size={self.config['batch_size']}; "
-            "a lower one gives the same greedy and beam results"
+            f"a lower one {self._smaller_batches()}"
         )
+
+    def _smaller_batches(self) -> str:
+        """What another batch size does to the result, in words."""
+        if self.search.draws:
+            return "draws other random numbers"
+        if self.trained.policy.products(self.device) == torch.float32:
+            return "finds the same tours, rounding aside"
+        return "finds other tours of a few instances, as products are rounded to bfloat16"
 
     def _bar(self) -> tqdm:
         return tqdm(
@@ -210,13 +226,13 @@ class Evaluation:
         """
         actions = solution.actions.numpy().astype(np.int16)
         savers: dict[str, Saver] = {
-            "solutions.npz": lambda file: np.savez_compressed(
+            SOLUTIONS: lambda file: np.savez_compressed(
                 file, cost=solution.cost.numpy(), actions=actions
             ),
         }
         if can_draw():
-            savers["tours.png"] = lambda file: self._draw(solution, file)
-        return write_result(self.output, summary, savers), [*savers, "summary.json"]
+            savers[PICTURE] = lambda file: self._draw(solution, file)
+        return write_result(self.output, summary, savers), [*savers, SUMMARY]
 
     def _draw(self, solution: Solution, file: IO[bytes]) -> None:
         few = slice(0, min(_DRAWN, len(solution.cost)))
@@ -246,7 +262,7 @@ def make_evaluation(config: dict) -> Evaluation:
     fixed = fixed_instances(config["data"], config["limit"], config["capacity"], split)
     if fixed.instances.num_nodes > _MOST_NODES:
         raise ValueError(
-            f"{fixed.name} has {fixed.instances.num_nodes} nodes; solutions.npz numbers them as "
+            f"{fixed.name} has {fixed.instances.num_nodes} nodes; {SOLUTIONS} numbers them as "
             f"int16, so at most {_MOST_NODES} are possible"
         )
     folder = Path(config["output"] or default_folder(trained, fixed, search, config))

@@ -18,8 +18,9 @@ from vrp.whole_file import whole_file
 
 Saver = Callable[[IO[bytes]], object]  # writes one file's content
 
-_SUMMARY = "summary.json"
-_PICTURE = "tours.png"
+SUMMARY = "summary.json"
+SOLUTIONS = "solutions.npz"
+PICTURE = "tours.png"
 
 
 def default_folder(trained: Trained, fixed: FixedInstances, search: Search, config: dict) -> Path:
@@ -44,8 +45,9 @@ def open_folder(folder: Path, count: int) -> None:
     """Make the folder if need be.
 
     Raises:
-        ValueError: if it cannot be written, or holds the summary of something else or a complete
-            result of more than `count` instances.
+        ValueError: if it cannot be written, or holds the summary of something else, or a result of
+            more than `count` instances that no interruption or error has cut short; one that its
+            time limit has ended counts.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ def open_folder(folder: Path, count: int) -> None:
     except OSError as error:
         raise ValueError(f"output: {folder} cannot be written: {error.strerror}") from error
     if held is not None and "decode" not in held:
-        raise ValueError(f"output: {folder} holds a {_SUMMARY} of something else")
+        raise ValueError(f"output: {folder} holds a {SUMMARY} of something else")
     if _wholeness(held) and held["instances"] > count:
         raise ValueError(
             f"output: {folder} holds a result of {held['instances']:,} instances, and this would "
@@ -83,9 +85,9 @@ def write_result(folder: Path, summary: dict, savers: Mapping[str, Saver]) -> Pa
     if _wholeness(summary) < _wholeness(_summary_in(folder)):
         folder = folder.with_name(f"{folder.name}-cut-short")
         folder.mkdir(exist_ok=True)
-    (folder / _PICTURE).unlink(missing_ok=True)
+    (folder / PICTURE).unlink(missing_ok=True)
     text = json.dumps(summary, indent=2) + "\n"
-    for name, save in {**savers, _SUMMARY: lambda file: file.write(text.encode())}.items():
+    for name, save in {**savers, SUMMARY: lambda file: file.write(text.encode())}.items():
         with whole_file(folder / name) as file:
             save(file)
     return folder
@@ -94,7 +96,7 @@ def write_result(folder: Path, summary: dict, savers: Mapping[str, Saver]) -> Pa
 def _summary_in(folder: Path) -> dict | None:
     """What summary.json in a folder holds; None if it is not there, {} if it is no summary."""
     try:
-        held = json.loads((folder / _SUMMARY).read_text())
+        held = json.loads((folder / SUMMARY).read_text())
     except FileNotFoundError:
         return None
     except ValueError:

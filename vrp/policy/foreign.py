@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import tarfile
+import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
+from torch.serialization import SourceChangeWarning
 
 _PLACES = ("model", "model_state_dict", "state_dict")  # where a file may keep the weights
 _ZIP = b"PK\x03\x04"  # what a file of PyTorch's present format begins with
@@ -42,6 +44,8 @@ class Converted:
 
 class Inert:
     """Stands in a file's content where it asks for a class or function that is not known here."""
+
+    dump_patches = False  # asked of a module's class in a file of PyTorch's older format
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -98,7 +102,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         program = _holds_program(path)
         if program is None:
-            content = torch.load(path, "cpu", pickle_module=reader, weights_only=False)
+            with warnings.catch_warnings():
+                # No class has a source here to compare with the one in the file.
+                warnings.simplefilter("ignore", SourceChangeWarning)
+                content = torch.load(path, "cpu", pickle_module=reader, weights_only=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"no file at {path}") from None
     except Exception as error:  # a file of another kind makes PyTorch's reader fail in every way

@@ -29,7 +29,8 @@ class Search(ABC):
 
     Attributes:
         draws: whether random numbers take part; they are drawn batch by batch, so the result then
-            depends on the size of the batches.
+            depends on the size of the batches. Without them it does only where a policy rounds
+            its products to bfloat16, and then in a few tours.
 
     Raises:
         ValueError: if time_limit is out of range.

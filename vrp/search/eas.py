@@ -32,7 +32,8 @@ class Eas(Search):
 
     The policy's weights stay as they are; what is learned belongs to one instance under one
     symmetry and is forgotten with it. Each iteration samples a tour for every customer. A batch
-    learns part by part where its replay would take too much memory; its tours stay the same.
+    learns part by part where its replay would take too much memory; its tours stay the same,
+    rounding aside.
 
     Args:
         iterations: at least 1 (paper: 200).

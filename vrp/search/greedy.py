@@ -39,6 +39,9 @@ class Greedy(Search):
 class Multistart(Search):
     """The shortest of the greedy tours from several first customers, plain greedy's among them.
 
+    Fewer starts are the first of more where the policy's products are float32. In bfloat16 they
+    may be rounded otherwise when other tours are decoded beside them, so a few tours may differ.
+
     Args:
         starts: the first so many customers, at least 1; None for all.
 

@@ -45,13 +45,16 @@ class Sampling(Search):
             raise ValueError(f"temperature is {self.temperature}; it must be above 0")
 
     def effort(self, num_customers: int, starts_anywhere: bool) -> float:
-        """A tour for each sample."""
-        return ENCODING + self.samples
+        """A tour for each sample, and for those that are played with the last ones."""
+        return ENCODING + _SAMPLES_AT_ONCE * -(-self.samples // _SAMPLES_AT_ONCE)
 
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
-        """A piece of work for every 16 samples, with uniform numbers from `generator`."""
+        """A piece of work for every 16 samples, with uniform numbers from `generator`.
+
+        The last one, too, plays 16, and takes as many of them as are asked for.
+        """
         encoding = policy.encode(instances).detach()
         n, most = len(instances), max_steps(instances)
         best = None
