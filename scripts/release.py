@@ -1,4 +1,8 @@
-"""Make a released model of a run: `python scripts/release.py outputs/RUN vrp20-conv1d ...`."""
+"""Make a released model of a run: `python scripts/release.py outputs/RUN vrp20-conv1d ...`.
+
+A run that began with the weights of another, which may have begun with those of a third, is
+released with all of them: `--after FIRST SECOND`, and a `--command` for each in their order.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="run folder; its best.pt is released")
     parser.add_argument("name", help="of the released model")
     parser.add_argument("results", type=Path, nargs="*", help="folders of scripts/evaluate.py")
-    parser.add_argument("--command", required=True, help="the command line that trained the run")
+    parser.add_argument(
+        "--after", type=Path, nargs="+", default=[], metavar="RUN",
+        help="folders of the runs that it went on from, the first one first",
+    )  # fmt: skip
+    parser.add_argument(
+        "--command", dest="commands", action="append", required=True,
+        help="the command line that trained the run; with --after one for each run, in order",
+    )  # fmt: skip
     parser.add_argument("--hardware", required=True, help="what it was trained on")
     parser.add_argument("--note", default="", help="what else a user should know")
     options = parser.parse_args(arguments)
@@ -53,9 +67,21 @@ def release(options: argparse.Namespace) -> Path:
         raise ValueError("the learning curve needs matplotlib: pip install -e '.[plots]'")
     best = options.run / "best.pt"
     trained = load_checkpoint(best)
-    summary = json.loads((options.run / "summary.json").read_text())
+    runs = [*options.after, options.run]
+    if len(options.commands) != len(runs):
+        raise ValueError(
+            f"--command is there {len(options.commands)} times for {len(runs)} runs; each has one"
+        )
+    stages = [Stage.read(run, command) for run, command in zip(runs, options.commands, strict=True)]
+    for before, after in pairwise(stages):
+        begun = (after.started_from or {}).get("instances")
+        if begun != before.instances:
+            raise ValueError(
+                f"{after.folder} did not go on from {before.folder}: its weights had seen {begun} "
+                f"instances, those of {before.folder} {before.instances}"
+            )
     results = [read_result(path, best) for path in options.results]
-    written = card(options, trained, summary, results)
+    written = card(options, trained, stages, results)
     kept = {
         key: trained[key] for key in ("config", "progress", "policy", "versions", "started_from")
     }
@@ -65,9 +91,8 @@ def release(options: argparse.Namespace) -> Path:
         fresh = Path(place, "new")
         fresh.mkdir()
         save_checkpoint(fresh / "model.pt", kept)
-        shutil.copyfile(options.run / "metrics.csv", fresh / "metrics.csv")
-        decode = trained["config"]["validation"]["decode"]
-        draw_curve(options.run / "metrics.csv", decode, fresh / "curve.png")
+        write_metrics(stages, fresh / "metrics.csv")
+        draw_curve(stages, trained["config"]["validation"]["decode"], fresh / "curve.png")
         if options.results:
             shutil.copyfile(options.results[0] / "tours.png", fresh / "tours.png")
         (fresh / "README.md").write_text(written)
@@ -75,6 +100,49 @@ def release(options: argparse.Namespace) -> Path:
             folder.rename(Path(place, "old"))
         fresh.rename(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run that the released one is, or went on from.
+
+    Attributes:
+        folder: of the run.
+        command: the command line that trained it.
+        summary: its summary.json.
+        rows: of its metrics.csv.
+        instances: that the weights of its best.pt have seen, in the runs before as well.
+        started_from: what it began with, if that was not drawn from its seed.
+    """
+
+    folder: Path
+    command: str
+    summary: dict
+    rows: list[dict[str, str]]
+    instances: int
+    started_from: dict | None
+
+    @classmethod
+    def read(cls, folder: Path, command: str) -> Stage:
+        """From its folder.
+
+        Raises:
+            OSError, ValueError: if a file cannot be read.
+        """
+        from vrp.training.checkpoint import load_checkpoint
+
+        best = load_checkpoint(folder / "best.pt")
+        start = best.get("started_from")
+        with open(folder / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return cls(
+            folder,
+            command,
+            json.loads((folder / "summary.json").read_text()),
+            rows,
+            best["progress"]["instances"] + ((start or {}).get("instances") or 0),
+            start,
+        )
 
 
 def read_result(folder: Path, best: Path) -> dict:
@@ -85,7 +153,7 @@ def read_result(folder: Path, best: Path) -> dict:
     """
     file = folder / "summary.json"
     result = json.loads(file.read_text())
-    measured, ours = result["checkpoint_sha256"], hashlib.sha256(best.read_bytes()).hexdigest()
+    measured, ours = result["checkpoint_sha256"], _hash(best)
     if measured != ours:
         raise ValueError(
             f"{file}: measured a checkpoint with the SHA-256 {measured[:12]}..., and {best} has "
@@ -98,19 +166,38 @@ def read_result(folder: Path, best: Path) -> dict:
     return result
 
 
-def draw_curve(metrics: Path, decode: str, path: Path) -> None:
-    """The gap over the instances seen, and over the hours it took."""
+def write_metrics(stages: Sequence[Stage], path: Path) -> None:
+    """The log of all runs; where there are several, with each one's number first."""
+    if len(stages) == 1:
+        shutil.copyfile(stages[0].folder / "metrics.csv", path)
+        return
+    with open(path, "w", newline="") as file:
+        rows = csv.DictWriter(file, ["run", *stages[-1].rows[0]], lineterminator="\n")
+        rows.writeheader()
+        for number, stage in enumerate(stages, 1):
+            rows.writerows({"run": number, **row} for row in stage.rows)
+
+
+def draw_curve(stages: Sequence[Stage], decode: str, path: Path) -> None:
+    """The gap over the instances seen, and over the minutes it took; the runs in one line."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    with open(metrics, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["val_gap"]]
-    gaps = [float(row["val_gap"]) for row in rows]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    left.plot([int(row["instances"]) / 1000 for row in rows], gaps, color="#0072B2")
+    instances, seconds = 0, 0.0
+    for number, stage in enumerate(stages):
+        rows = [row for row in stage.rows if row["val_gap"]]
+        gaps = [float(row["val_gap"]) for row in rows]
+        thousands = [(instances + int(row["instances"])) / 1000 for row in rows]
+        minutes = [(seconds + float(row["seconds"])) / 60 for row in rows]
+        for panel, x in ((left, thousands), (right, minutes)):
+            panel.plot(x, gaps, color="#0072B2")
+            if number:
+                panel.axvline(x[0], color="#999999", linestyle=":", linewidth=1)
+        instances += stage.summary["instances"]
+        seconds += stage.summary["seconds"]
     left.set(xlabel="training instances (thousands)", ylabel=f"{decode} gap on validation (%)")
-    right.plot([float(row["seconds"]) / 60 for row in rows], gaps, color="#0072B2")
     right.set(xlabel="minutes, everything included")
     for panel in (left, right):
         panel.set_yscale("log")
@@ -121,25 +208,48 @@ def draw_curve(metrics: Path, decode: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _origin(trained: dict) -> list[str]:
-    start = trained.get("started_from")
+def _origin(start: dict | None) -> list[str]:
     if start is None:
         return []
     seen = "" if start["instances"] is None else f", after {start['instances']:,} instances"
     return [f"| began as | `{start['name']}`{seen} (SHA-256 {start['sha256'][:16]}...) |"]
 
 
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
-def card(options: argparse.Namespace, trained: dict, summary: dict, results: list[dict]) -> str:
+def _commands(stages: Sequence[Stage]) -> list[str]:
+    if len(stages) == 1:
+        return [f"Trained with `{stages[0].command}`."]
+    lines = ["Trained in several runs, each from the best weights of the one before:", ""]
+    for number, stage in enumerate(stages, 1):
+        summary = stage.summary
+        lines.append(
+            f"{number}. `{stage.command}`: {summary['instances']:,} instances, "
+            f"{summary['seconds'] / 3600:.2f} hours of {_threads(summary['versions']['threads'])}"
+        )
+    return lines
+
+
+def card(
+    options: argparse.Namespace, trained: dict, stages: Sequence[Stage], results: list[dict]
+) -> str:
     """The model card, in Markdown."""
     config, progress, versions = trained["config"], trained["progress"], trained["versions"]
+    summary = stages[-1].summary
+    instances = sum(stage.summary["instances"] for stage in stages)
+    hours = sum(stage.summary["seconds"] for stage in stages) / 3600
+    of_run = f" of run {len(stages)}" if len(stages) > 1 else ""
+    dotted = "; a dotted line is where a run ends" if len(stages) > 1 else ""
     lines = [
         f"# {options.name}",
         "",
-        f"Trained with `{options.command}`.",
+        *_commands(stages),
         "",
         "| | |",
         "| --- | --- |",
@@ -147,16 +257,17 @@ def card(options: argparse.Namespace, trained: dict, summary: dict, results: lis
         f"| hardware | {options.hardware}, {_threads(versions['threads'])} |",
         f"| versions | Python {versions['python']}, torch {versions['torch']}, "
         f"numpy {versions['numpy']} |",
-        f"| trained | {summary['instances']:,} instances x {config['num_rollouts']} tours, "
-        f"{summary['seconds'] / 3600:.2f} hours with everything |",
-        f"| selected | step {progress['step']:,}, {progress['instances']:,} instances: lowest "
+        f"| trained | {instances:,} instances x {config['num_rollouts']} tours, "
+        f"{hours:.2f} hours with everything |",
+        f"| selected | step {progress['step']:,}{of_run}, {progress['instances']:,} instances: "
+        "lowest "
         f"{config['validation']['decode']} cost on {summary['validation']} "
         f"(first {config['validation']['limit']:,}), never on a test set |",
-        *_origin(trained),
+        *_origin(stages[0].started_from),
         f"| parameters | {summary['parameters']:,} |",
         "| training log | [metrics.csv](metrics.csv) |",
         "",
-        "![gap over instances and minutes](curve.png)",
+        f"![gap over instances and minutes{dotted}](curve.png)",
         "",
     ]
     if results:

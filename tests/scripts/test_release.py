@@ -154,3 +154,46 @@ def test_a_second_release_replaces_the_first(root):
     (root / "checkpoints" / "mine" / "old.txt").touch()
     assert released(root) == 0
     assert not (root / "checkpoints" / "mine" / "old.txt").exists()
+
+
+def chained(root: Path, seen: int) -> list[str]:
+    """Arguments that release the run after one whose best weights have seen so many instances."""
+    first = root / "first"
+    first.mkdir()
+    versions = {"threads": 1}
+    progress = {"step": 9, "instances": seen}
+    save_checkpoint(first / "best.pt", {"progress": progress, "started_from": None})
+    rows = "step,instances,seconds,val_gap\n0,0,1.0,90.0\n9,2560,3600.0,60.0\n"
+    (first / "metrics.csv").write_text(rows)
+    summary = {"instances": 2560, "seconds": 3600.0, "versions": versions}
+    (first / "summary.json").write_text(json.dumps(summary))
+    file = root / "run" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"versions": {"threads": 2}}))
+    return [str(root / "run"), "mine", "--after", str(first), "--hardware", "a machine"]
+
+
+def test_a_model_is_released_with_the_runs_before_it(root):
+    """All their commands, the sums of their instances and hours, and one log."""
+    arguments = [*chained(root, 2000), "--command", "python first", "--command", "python second"]
+    assert release.main(arguments) == 0
+    folder = root / "checkpoints" / "mine"
+    card = (folder / "README.md").read_text()
+    assert "1. `python first`: 2,560 instances, 1.00 hours of 1 thread" in card
+    assert "2. `python second`: 640 instances, 0.00 hours of 2 threads" in card
+    assert "| trained | 3,200 instances x 8 tours, 1.00 hours" in card
+    assert "began as" not in card
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert rows[0] == "run,step,instances,seconds,val_gap"
+    assert [row[:2] for row in rows[1:]] == ["1,", "1,", "2,", "2,"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "commands", "said"),
+    [(2000, 1, "--command is there 1 times for 2 runs"), (1999, 2, "did not go on from")],
+)
+def test_a_chain_that_does_not_fit_is_refused(root, capsys, seen, commands, said):
+    """Nothing is written."""
+    arguments = [*chained(root, seen), *["--command", "python train.py"] * commands]
+    assert release.main(arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not (root / "checkpoints" / "mine").exists()
