@@ -1,19 +1,23 @@
 """The report of the encoder study: `python scripts/compare.py DIR...`, or RUNS.csv CURVES.csv.
 
 From folders of sweeps or runs it writes runs.csv and curves.csv, too; given these two files it
-makes the same report again. In the report's folder may lie remarks.txt, paragraphs for the account,
-and steps.csv of scripts/time_encoders.py.
+makes the same report again. In the report's folder, or beside the two files, may lie remarks.txt,
+paragraphs for the account, and steps.csv of scripts/time_encoders.py. Problems, policies and test
+sets are reported apart. Without --plan, the study's margin, level and test decide, for the seeds
+that there are; a plan's own seeds, sweeps and notes count where it is given, or lies there.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vrp.study.plan import Plan
     from vrp.study.records import CurvePoint, Run
 
     Records = tuple[list[Run], list[CurvePoint]]
@@ -39,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", type=Path, help="folder; outputs/compare, or beside runs.csv, unless given"
     )
     parser.add_argument(
-        "--plan", type=Path, default=PLAN,
-        help="margin, seeds and test that were fixed beforehand (default: the study's plan.json)",
+        "--plan", type=Path,
+        help="margin, seeds and test that were fixed beforehand (default: plan.json of that "
+        "folder, or else the rules of the study's)",
     )  # fmt: skip
     parser.add_argument(
         "--tests", nargs="+", default=[], metavar="SET", help="test sets of folders: kool10, ..."
@@ -81,21 +86,35 @@ def compare(options: argparse.Namespace) -> list[Path]:
     from vrp.study.report import make_report, write_report
     from vrp.study.steps import read_steps
 
-    if not options.plan.is_file():
+    if options.plan is not None and not options.plan.is_file():
         raise ValueError(f"--plan is {options.plan}; there is no such file")
-    plan = read_plan(options.plan)
     from_files = len(options.paths) == 2 and all(p.suffix == ".csv" for p in options.paths)
     if from_files and (options.tests or options.limit or options.earlier):
         raise ValueError("--tests, --limit and --with go with folders, not with files")
     folder = options.output or (options.paths[0].parent if from_files else COMPARED)
-    if options.plan.resolve().parent != folder.resolve():
-        plan = replace(plan, notes=())  # on the runs of another report
-    remarks = read_remarks(folder)
-    timed = folder / "steps.csv"
+    beside = options.paths[0].parent if from_files else folder
+    own_plan = options.plan or beside / PLAN.name
+    is_own = own_plan.is_file()
+    plan = read_plan(own_plan if is_own else PLAN)
+    remarks = read_remarks(beside)
+    timed = beside / "steps.csv"
     steps = read_steps(timed) if timed.exists() else ()
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
+    if not is_own:
+        plan = rules_alone(plan, runs)
     report = make_report(runs, curves, plan, remarks, steps)
     return [folder / name for name in write_report(folder, report)]
+
+
+def rules_alone(plan: Plan, runs: Iterable[Run]) -> Plan:
+    """How the plan decides, for other runs: the seeds of its pair that there are, of any sweep."""
+    pair = [
+        run for run in runs
+        if (run.problem, run.variant) == (plan.problem, "") and run.encoder in plan.encoders
+        and not run.is_pilot
+    ]  # fmt: skip
+    seeds = tuple(sorted({run.seed for run in pair})) or plan.seeds
+    return replace(plan, seeds=seeds, sweeps=(), notes=())
 
 
 def _read(runs_file: Path, curves_file: Path) -> Records:

@@ -33,7 +33,7 @@ from scripts.cores import Reading, choose_waiting  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.plan import make_plan, refuse_used  # noqa: E402
 from scripts.resolve import plain_config  # noqa: E402
-from scripts.sweep import Status, Sweep, clear, end_of, holds_checkpoint  # noqa: E402
+from scripts.sweep import Status, Sweep, clear, end_of, holds_checkpoint, side_by_side  # noqa: E402
 
 UNUSABLE = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 INTERRUPTED = (130, 143)
@@ -187,7 +187,7 @@ def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: 
     print(f"{folder.name} {'goes on' if holds_checkpoint(folder) else 'begins'}", flush=True)
     Status("running").write(folder)
     code, error = _prepare_and_work(prepare, schema, root, config, True, debug)
-    status = end_of(code, error, asked)
+    status = end_of(code, error, asked, side_by_side(settings.launcher))
     status.write(folder)
     sweep = Sweep.read(folder.parent)
     print(f"{folder.name} {status.state}" + (f"; {sweep.line()}" if sweep else ""), flush=True)

@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -45,15 +46,25 @@ def sweep_overrides(
         found.append(f"hydra.sweep.subdir='{pattern}'")
     if "name" in typed and "hydra.sweep.dir" not in typed:
         found.append("hydra.sweep.dir='outputs/${name}'")
-    side_by_side = settings["launcher"].get("n_jobs", 1)
-    if side_by_side != 1:
-        cores = os.cpu_count() or 1
-        side_by_side = cores if side_by_side < 1 else side_by_side
+    jobs = side_by_side(settings["launcher"]) or 1
+    if jobs != 1:
         if "threads" in whole and "threads" not in typed:
-            found.append(f"threads={max(1, cores // side_by_side)}")
+            found.append(f"threads={max(1, (os.cpu_count() or 1) // jobs)}")
         if "progress" in whole and "progress" not in typed:
             found.append("progress=false")
     return found
+
+
+def side_by_side(launcher: Mapping[str, Any]) -> int | None:
+    """How many runs a launcher of Hydra's has at once on this machine; None if it does not say.
+
+    Args:
+        launcher: its section of the config.
+    """
+    if str(launcher.get("_target_", "")).endswith("BasicLauncher"):
+        return 1
+    jobs = launcher.get("n_jobs")
+    return jobs if jobs is None or jobs > 0 else os.cpu_count()
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,7 @@ class Status:
         error: of a failed run, a line.
         ended: seconds since 1970.
         config: that it was started with.
+        side_by_side: how many runs of the sweep there were at once; None if that is not known.
     """
 
     state: str
@@ -136,6 +148,7 @@ class Status:
     error: str | None = None
     ended: float | None = None
     config: dict | None = None
+    side_by_side: int | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Status | None:
@@ -155,10 +168,12 @@ class Status:
         _write(folder / _STATUS, asdict(self))
 
 
-def end_of(code: int, error: str | None, config: dict | None = None) -> Status:
+def end_of(
+    code: int, error: str | None, config: dict | None = None, side_by_side: int | None = None
+) -> Status:
     """The status of a run that ended now with that exit code."""
     state = "done" if code == 0 else "interrupted" if code in (130, 143) else "failed"
-    return Status(state, code, error, time.time(), config)
+    return Status(state, code, error, time.time(), config, side_by_side)
 
 
 def holds_run(folder: Path) -> bool:

@@ -94,6 +94,7 @@ def test_a_run_is_described_by_its_config(collected):
     assert (run.policy, run.encoder, run.variant, run.seed) == ("pointer", "linear", "", 0)
     assert (run.budget, run.instances, run.batch_size, run.num_rollouts) == (64, 64, 16, 2)
     assert (run.threads, run.precision, run.checkpoint) == (1, "float32", "last")
+    assert run.side_by_side == 1
     assert run.device in ("cpu", "cuda")
     assert run.seconds > run.train_seconds > 0
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from synthetic import curve, lost, run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.compare import merged
+from scripts.compare import PLAN, main, merged
+from vrp.study.records import read_runs, write_curves, write_runs
 
 OLD, NEW = run("conv1d", 0, 4.9), run("conv1d", 0, 4.8)
 OTHER = run("linear", 0, 4.85)
@@ -45,3 +47,44 @@ def test_a_failed_run_renews_a_finished_one():
     """It has been run again, and that is what came of it."""
     runs, curves = merged(records(OLD), records(lost(NEW, "failed", "boom")))
     assert (runs, curves) == ([lost(NEW, "failed", "boom")], [])
+
+
+def write(folder: Path, runs: list) -> list[str]:
+    """The two files, as arguments of the command."""
+    folder.mkdir()
+    write_runs(folder / "runs.csv", runs)
+    write_curves(folder / "curves.csv", [p for each in runs for p in curve(each)], runs)
+    return [str(folder / "runs.csv"), str(folder / "curves.csv")]
+
+
+def test_any_sweep_gets_an_answer(tmp_path):
+    """Runs of another sweep than the study's, three seeds of them, are decided by its rules."""
+    runs = [run(name, seed, 4.8, "mine") for name in ("conv1d", "linear") for seed in range(3)]
+    runs = [replace(each, cost=each.cost + 0.001 * each.seed) for each in runs]
+    runs = [replace(each, cost=each.cost + 1e-4 * (each.encoder == "linear")) for each in runs]
+    files = write(tmp_path / "mine", runs)
+    assert main(files) == 0
+    report = (tmp_path / "mine" / "report.md").read_text()
+    assert "**Equivalent.** On VRP10" in report
+    assert "Measured with 3 seeds of each encoder" in report
+    assert "6 of 6 runs are counted." in report
+    assert main([*files, "--plan", str(PLAN)]) == 0
+    assert "**No answer yet.**" in (tmp_path / "mine" / "report.md").read_text()
+
+
+def test_what_lies_beside_the_files_belongs_to_their_report(tmp_path):
+    """The remarks and the plan's seeds are in it wherever it is written."""
+    files = write(tmp_path / "mine", [run(name, 0, 4.8, "mine") for name in ("conv1d", "linear")])
+    (tmp_path / "mine" / "remarks.txt").write_text("It rained.\n")
+    assert main([*files, "--output", str(tmp_path / "else")]) == 0
+    assert "It rained." in (tmp_path / "else" / "report.md").read_text()
+
+
+def test_a_curve_that_lacks_its_last_lines_is_refused(tmp_path, capsys):
+    """Cut at the end of a line, the file is whole, and the curve is not."""
+    files = write(tmp_path / "mine", [run("linear", seed, 4.8) for seed in range(2)])
+    assert len(read_runs(Path(files[0]))) == 2
+    curves = Path(files[1])
+    curves.write_text("".join(curves.read_text().splitlines(keepends=True)[:-1]))
+    assert main(files) == 2
+    assert "lines are missing" in capsys.readouterr().err

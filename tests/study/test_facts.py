@@ -37,8 +37,10 @@ from vrp.study.facts import (  # noqa: E402
     weights,
 )
 from vrp.study.facts.record import DEPENDS, FALSE, TRUE, Fact, error_of, verdict  # noqa: E402
+from vrp.study.facts.subjects import CONTROLS  # noqa: E402
 from vrp.study.steps import StepTime  # noqa: E402
 
+STORED = ROOT / "checkpoints" / "encoder-study" / "layer-facts.md"
 TINY = Budget(
     seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1,
     step_configs=encoder_configs(CASES["vrp10"]),
@@ -148,6 +150,15 @@ def test_every_listed_claim_has_a_row(facts):
         assert fact.name == name
         assert fact.verdict in (TRUE, FALSE, DEPENDS)
         assert min(len(fact.claim), len(fact.figure), len(fact.why)) > 0
+
+
+def test_the_stored_table_is_of_these_claims(facts):
+    """Each row by its name and claim, and whose it is; no other rows."""
+    rows = [line for line in STORED.read_text().splitlines() if line.startswith("| ")]
+    page = markdown(list(facts.values()), "")
+    made = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[:3] for row in rows] == [row.split(" | ")[:3] for row in made]
+    assert set(facts) >= CONTROLS
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
@@ -354,7 +365,7 @@ def test_medians_leave_out_the_first_turn():
 def test_markdown_keeps_its_columns():
     """A bar in a text does not open a column."""
     page = markdown([Fact("n", "c", TRUE, "|x|", "w")], "about")
-    assert page.splitlines()[-1] == "| n | c | true | \\|x\\| | w |"
+    assert page.splitlines()[-1] == "| n | tutorials' | c | true | \\|x\\| | w |"
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):

@@ -250,7 +250,8 @@ def test_effects_and_ranks_are_those_put_in(whole):
     )
     text = words(whole[2].sections[0])
     assert re.search(
-        r"`reshape` \(\+\S+ %\), `strict_mask` \(\+\S+ %\) and `flatten` \(\+\S+ %\) come closest",
+        r"`reshape` \(\+\S+ %\), `strict_mask` \(\+\S+ %\) and `flatten` \(\+\S+ %\) show "
+        r"longer training with worse results: of `reshape`, 4 of 4 runs never became as good",
         text,
     )
     assert re.search(r"(No harm|Not decided): .*`tf32` \(", text)
@@ -320,7 +321,7 @@ def test_what_does_not_learn_is_no_slow_learning():
     assert (second.name, second.shows) == ("flattened", "longer tours, stops learning")
     said = words(report.sections[0])
     assert "`slow` (+" in said
-    assert "comes closest to longer training with worse results:" in said
+    assert "shows longer training with worse results: 4 of 4 runs never became" in said
     assert "with nothing learned after a tenth of the budget: `flattened` (+" in said
 
 
@@ -444,12 +445,12 @@ def test_single_runs_mislead_before_their_end():
     report = make_report(runs, points, PLAN)
     said = words(report.sections[0])
     assert re.search(
-        r"on validation 83 % \(\d+ to \d+\) of the pairs differ by 1 % or more after 25 % of the "
+        r"on validation 83 % \(no interval\) of the pairs differ by 1 % or more after 25 % of the "
         r"budget, and 0 % \(no interval\) at its end",
         said,
     )
     assert re.search(
-        r"83 % \(\d+ to \d+\); 33 % \(\d+ to \d+\)", words(section(report, "look worse"))
+        r"83 % \(no interval\); 33 % \(no interval\)", words(section(report, "look worse"))
     )
 
 

@@ -253,7 +253,7 @@ def test_one_seed_by_hand():
 
 
 @quick
-@given(st.lists(finite, min_size=3, max_size=8), st.floats(0.1, 50))
+@given(st.lists(finite, min_size=3, max_size=12), st.floats(0.1, 50))
 def test_one_seed_counts_all_ordered_pairs(sample, percent):
     """The share by plain counting, within its interval's range, which is a probability's."""
     pairs = list(permutations(range(len(sample)), 2))
@@ -261,7 +261,8 @@ def test_one_seed_counts_all_ordered_pairs(sample, percent):
     hits = sum(abs(sample[i] / sample[j] - 1) * 100 >= limit for i, j in pairs)
     found = one_seed(sample, percent)
     assert found.share.value == pytest.approx(hits / len(pairs))
-    assert not hits or 0 <= found.share.low <= found.share.high <= 1
+    assert found.share.is_bounded == (hits > 0 and len(sample) >= 8)
+    assert not found.share.is_bounded or 0 <= found.share.low <= found.share.high <= 1
 
 
 def test_one_seed_of_normal_outcomes():
@@ -277,8 +278,19 @@ def test_one_seed_of_normal_outcomes():
 
 def test_a_copy_of_a_seed_is_no_comparison():
     """Where all seeds differ by far, no resample shows two that agree."""
-    share = one_seed([1.0, 2.0, 4.0, 8.0], 1).share
+    share = one_seed([2.0**i for i in range(8)], 1).share
     assert (share.low, share.value, share.high) == (1, 1, 1)
+
+
+def test_one_pair_can_make_a_correlation():
+    """Four pairs without any and one far away; without it nothing is left."""
+    x, y = [0.0, 1.0, 0.0, 1.0, 9.0], [0.0, 0.0, 1.0, 1.0, 9.0]
+    found = pairing(x, y)
+    assert found.correlation.value > 0.95
+    least, most = found.without_one
+    assert least == pytest.approx(0)
+    assert most >= found.correlation.value
+    assert pairing([1.0, 2.0, 4.0], [1.0, 3.0, 2.0]).without_one is None
 
 
 def test_equal_outcomes_never_differ():

@@ -21,7 +21,7 @@ def account(analysis: Analysis) -> Section:
         groups.setdefault((run.sweep, run.problem), []).append(run)
     header = (
         "sweep", "problem", "runs", "counted", "instances each", "batch", "K", "minutes each",
-        "hours in all", "threads", "precision",
+        "hours in all", "threads", "side by side", "precision",
     )  # fmt: skip
     rows = tuple(_row(analysis, rows) for rows in groups.values())
     blocks: list[Block] = [
@@ -29,7 +29,8 @@ def account(analysis: Analysis) -> Section:
         Text(
             f"{_hours(study.runs.values())} of training in the study, "
             f"{_hours(study.pilot_runs.values())} in pilots. Minutes are wall-clock with "
-            "everything included; runs side by side share the machine, so their seconds and rates "
+            "everything included; runs side by side, of one sweep or of several, share the "
+            "machine, so their seconds and rates "
             f"do not compare the encoders. Device: {_words(run.device for run in runs)}; torch "
             f"{_words(run.torch for run in runs)}. {tally(analysis)}"
         ),
@@ -72,6 +73,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         span(minutes, 1),
         number(sum(minutes) / 60, 1),
         span(run.threads for run in runs if run.threads is not None),
+        span(run.side_by_side for run in runs if run.side_by_side is not None),
         _words(run.precision for run in runs),
     )
 

@@ -37,8 +37,8 @@ class Effect:
             curves.
         p: of a difference in cost, after Holm's correction; None without two pairs.
         p_equivalence: of equivalence, likewise.
-        p_slowdown: of another speed of learning, after Holm's correction over all changes and
-            tables; None without two pairs.
+        p_slowdown: of another speed of learning, after Holm's correction over all effects of the
+            study; None without two pairs.
         alpha: level of all.
     """
 
@@ -162,10 +162,20 @@ class Analysis:
         return self.study.primary_test(problem)
 
     def _changed(self, problem: str) -> dict[tuple[str, str], tuple[list[Run], Comparison | None]]:
-        """Runs and comparison of each variant, by encoder and variant."""
+        """Runs and comparison of each variant, by encoder and variant.
+
+        Beside changes stands conv1d as it is, in which there is nothing to find, and beside tables
+        embedding as it is.
+        """
         test = self.main_test(problem)
+        variants = self.study.variants(problem)
         found = {}
-        for (encoder, variant), rows in self.study.variants(problem).items():
+        kinds = {"embedding" if name == "embedding" else "conv1d" for name, _ in variants}
+        for encoder in kinds if test is not None else ():
+            if rows := self.study.plain(test).get(encoder):
+                comparison = self.study.against_linear(encoder, "", test)
+                found[encoder, ""] = (list(rows.values()), comparison)
+        for (encoder, variant), rows in variants.items():
             comparison = None
             if test is not None:
                 rows = [r for r in rows if (r.test_set, r.decode) == (test.test_set, test.decode)]
@@ -174,17 +184,14 @@ class Analysis:
         return found
 
     def _effects(self, changed: Mapping) -> list[Effect]:
+        """Without their `p_slowdown`."""
         return [
-            self.effect(*kind, rows, comparison) for kind, (rows, comparison) in changed.items()
+            self._effect(*kind, rows, comparison) for kind, (rows, comparison) in changed.items()
         ]
 
-    def effect(
+    def _effect(
         self, encoder: str, variant: str, rows: Sequence[Run], comparison: Comparison | None
     ) -> Effect:
-        """What a kind of run does, with all that is derived from its comparison with linear.
-
-        Only `effects` have a `p_slowdown`.
-        """
         return Effect(
             encoder,
             variant,
@@ -201,18 +208,24 @@ class Analysis:
 
     def suspects(self, problem: str) -> list[Effect]:
         """The variants of linear and conv1d, the best reproduction first."""
-        return [e for e in self.effects.get(problem, []) if e.encoder != "embedding"]
+        found = self.effects.get(problem, [])
+        return [e for e in found if e.encoder != "embedding" and e.variant]
+
+    def control(self, problem: str) -> list[Effect]:
+        """Conv1d as it is, where there are suspects."""
+        found = self.effects.get(problem, [])
+        return [e for e in found if e.encoder == "conv1d" and not e.variant]
 
     def tables(self, problem: str) -> list[Effect]:
-        """The variants of embedding."""
+        """Embedding as it is, and its variants."""
         return [e for e in self.effects.get(problem, []) if e.encoder == "embedding"]
 
     def _families(self, changed: Mapping[str, Mapping]) -> dict[str, list[Comparison]]:
         """The secondary comparisons by question."""
         families = {"encoders": list(self.secondary), "changes": [], "tables": []}
         for found in changed.values():
-            for (encoder, _), (_, comparison) in found.items():
-                if comparison is not None:
+            for (encoder, variant), (_, comparison) in found.items():
+                if variant and comparison is not None:
                     families["tables" if encoder == "embedding" else "changes"].append(comparison)
         return {
             question: [c for c in comparisons if c.p is not None]
@@ -221,10 +234,14 @@ class Analysis:
 
     @property
     def equivalence_families(self) -> dict[str, list[Comparison]]:
-        """As `families`; of two encoders equivalence is asked only of the primary question's."""
+        """As `families`, where equivalence is asked.
+
+        That is of the primary question's two encoders and of changes: an Embedding is meant to be
+        different, whatever its table.
+        """
         pair = set(self.plan.encoders)
         asked = [c for c in self.families["encoders"] if {c.name, c.reference} == pair]
-        return {**self.families, "encoders": asked}
+        return {"encoders": asked, "changes": self.families["changes"]}
 
     def _adjust(self) -> tuple[dict[Comparison, float], dict[Comparison, float]]:
         """Holm's p of all secondary comparisons, of a difference and of equivalence."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vrp.study.analysis import Analysis, costs, mean_of
-from vrp.study.answer_changes import changes_tried
+from vrp.study.answer_changes import changes_tried, late
 from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Section, Text
 from vrp.study.learning import late_fall, values_at
@@ -163,6 +163,7 @@ def _elsewhere(analysis: Analysis) -> list[str]:
             continue
         if test.test_set != analysis.main_test(test.problem).test_set:
             continue
+        is_planned = analysis.study.is_planned(comparison)
         text = (
             f"On {title(test.problem)}, {test.decode} ({count(len(comparison.seeds), 'seed')}): "
             f"{name(comparison.name)}'s tours are {change(comparison.percent)} than "
@@ -178,7 +179,7 @@ def _elsewhere(analysis: Analysis) -> list[str]:
             text += "different after Holm's correction."
         else:
             text += "neither equivalence nor a difference is shown."
-        found.append(text)
+        found.append(text if is_planned else f"{text} The plan does not name this sweep.")
     return found
 
 
@@ -243,18 +244,21 @@ def _embedding(analysis: Analysis) -> str:
             f"{number(fall.value, 2)} % in the last quarter"
         )
     text += "."
+    plain = next((e for e in analysis.tables(problem) if not e.variant), None)
+    if plain is not None and plain.slowdown is not None:
+        text += f" Of its learning: {late(plain.slowdown)}."
     return text + _embedding_elsewhere(analysis) + _best_table(analysis, problem)
 
 
 def _best_table(analysis: Analysis, problem: str) -> str:
-    tried = [e for e in analysis.tables(problem) if e.comparison is not None]
+    tried = [e for e in analysis.tables(problem) if e.variant and e.comparison is not None]
     if not tried:
         return ""
     best = min(tried, key=lambda effect: effect.comparison.percent.value)
     percent = best.comparison.percent
     return (
         f" Of {count(len(tried), 'other table')} tried, the best by its mean is "
-        f"`{best.variant}`, {change(percent)} than Linear's ({in_text(percent)})."
+        f"`{best.variant}` (section 7), {change(percent)} than Linear's ({in_text(percent)})."
     )
 
 
@@ -301,7 +305,7 @@ def _speeds(steps: Sequence[StepTime]) -> str:
     first, *others = sorted(found, key=lambda timed: timed.encoder_ms)
     layers = [
         f"by itself {name(first.encoder)}'s layer is the fastest, {number(first.encoder_ms, 2)} ms "
-        f"of a step of {number(first.step_ms, 0)} ms"
+        f"of a step of {number(first.step_ms, 0)} ms with uniform choices"
     ]
     for timed in others:
         more = timed.encoder_ms - first.encoder_ms

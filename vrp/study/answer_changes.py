@@ -23,11 +23,7 @@ def changes_tried(analysis: Analysis) -> str:
             "slower than plain Linear's by more than chance would."
         )
     first = [effect for effect in tried if effect.shows == best.shows]
-    parts = [
-        f"Of {count(len(tried), 'change')} tried, {listed(map(_named, first))} "
-        f"{'comes' if len(first) == 1 else 'come'} closest to longer training with worse results"
-        f"{_how_close(first)}."
-    ]
+    parts = [f"Of {count(len(tried), 'change')} tried, {_reproduces(first)}."]
     alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
     if alone:
         parts.append(f"Only a swap to Linear invites {listed(alone)}.")
@@ -40,16 +36,24 @@ def _named(effect: Effect) -> str:
     return f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
 
 
-def _how_close(first: Sequence[Effect]) -> str:
-    best = first[0]
-    if best.shows == "longer tours, stops learning":
-        return " and beyond: nothing is learned after a tenth of the budget"
+def _reproduces(first: Sequence[Effect]) -> str:
+    """What those that show most of longer training with worse results show of it."""
+    best, names = first[0], listed(map(_named, first))
+    one = len(first) == 1
     if best.shows == "both":
-        whose = f" of `{best.name}`," if len(first) > 1 else ""
-        return f":{whose} {_late(best.slowdown)}"
-    return ", though only in part: " + (
-        "slower learning is not shown" if best.is_longer else "its tours are not shown to be longer"
-    )
+        whose = "" if one else f" of `{best.name}`,"
+        return (
+            f"{names} {'shows' if one else 'show'} longer training with worse results:{whose} "
+            f"{late(best.slowdown)}"
+        )
+    none = "none makes training longer and its results worse in the end"
+    if best.shows == "longer tours, stops learning":
+        return (
+            f"{none}; {names} {'stops' if one else 'stop'} it: nothing is learned after a tenth of "
+            "the budget, and tours stay longer"
+        )
+    only = "tours" if best.is_longer else "training"
+    return f"{none}; {names} {'makes' if one else 'make'} {only} longer"
 
 
 def _other_mistakes(others: Sequence[Effect]) -> list[str]:
@@ -76,11 +80,11 @@ def _price(effect: Effect) -> str:
         f"rule are {change(effect.price)} ({in_text(effect.price)})"
     )
     if effect.slowdown is not None:
-        text += f", and towards these {_late(effect.slowdown)}"
+        text += f", and towards these {late(effect.slowdown)}"
     return f"{text}."
 
 
-def _late(slowdown: Slowdown) -> str:
+def late(slowdown: Slowdown) -> str:
     """What a change does to the speed of learning."""
     if missed := slowdown.count - slowdown.reached:
         return (

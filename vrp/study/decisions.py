@@ -119,7 +119,8 @@ def _pilot(analysis: Analysis) -> Block:
             f"Pilot `{run.sweep}` ({count(len(pilot.seeds), 'pair')}, {run.instances:,} training "
             f"instances, `{run.test_set}`, {run.decode}; never counted): the paired standard "
             f"deviation is {number(sd, 2)} % of the cost, which asks for "
-            f"{'more than 10,000' if needed is None else f'{needed:,}'} seeds."
+            f"{'more than 10,000' if needed is None else f'{needed:,}'} seeds. So few pairs "
+            "hardly know their spread."
         )
     return Items(tuple(items))
 
@@ -153,9 +154,10 @@ def secondary_section(analysis: Analysis) -> Section:
         f"{len(analysis.families['encoders'])} of encoders, here, "
         f"{count(len(analysis.families['changes']), 'change')} in section 6 and "
         f"{count(len(analysis.families['tables']), 'table')} in section 7. Of two encoders, "
-        f"equivalence is asked of {listed(map(name, analysis.plan.encoders))} only; its p are "
-        f"corrected over {count(analysis.equivalence_tests, 'test')}. After correction, a p below "
-        f"{analysis.plan.alpha:g} counts. Intervals, learning speeds and rates are not corrected."
+        f"equivalence is asked of {listed(map(name, analysis.plan.encoders))} only, and of no "
+        f"table; its p are corrected over {count(analysis.equivalence_tests, 'test')}. After "
+        f"correction, a p below {analysis.plan.alpha:g} counts. Speeds of learning are corrected "
+        "by themselves, over sections 6 and 7. Intervals are not corrected."
     )
     return Section(heading, (Table(header, tuple(rows)), Text(note)))
 
@@ -177,6 +179,9 @@ def pairing_section(analysis: Analysis) -> Section:
                 f"{c.name} and {c.reference}",
                 str(len(c.seeds)),
                 estimate(found.correlation, 2, sign=True),
+                "-"
+                if found.without_one is None
+                else " to ".join(signed(end) for end in found.without_one),
                 number(100 * found.paired_variance**0.5 / c.reference_cost, 3),
                 number(100 * found.unpaired_variance**0.5 / c.reference_cost, 3),
                 f"{number(ratio.value, 2)} ({between(ratio, 2)})",
@@ -188,11 +193,13 @@ def pairing_section(analysis: Analysis) -> Section:
         "Runs of one seed see the same instances in the same order. If that moves their outcomes "
         "together, the difference within a seed varies less than the difference of two seeds. The "
         "last column is the ratio of the two variances: the share of the seeds that a paired study "
-        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's; the "
-        "ratio's follows from it. A few seeds say little about either."
+        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's, "
+        "for normal outcomes; the ratio's follows from it. A few seeds say little about either, "
+        "and one that stands apart can make most of it: the fourth column leaves out each in turn."
     )
     header = (
-        "test", "encoders", "pairs", "correlation (95 % interval)", "sd within pairs (%)",
+        "test", "encoders", "pairs", "correlation (95 % interval)", "leaving one pair out",
+        "sd within pairs (%)",
         "sd unpaired (%)", "variance ratio (95 % interval)",
     )  # fmt: skip
     blocks: list[Block] = [Text(text), Table(header, tuple(rows))]

@@ -100,6 +100,7 @@ def _described(run: Planned) -> Run:
         seconds=progress.get("seconds"),
         train_seconds=progress.get("train_seconds"),
         threads=versions.get("threads"),
+        side_by_side=status.get("side_by_side"),
         device=checkpoint.get("device", ""),
         precision=_precision(checkpoint),
         torch=versions.get("torch", ""),

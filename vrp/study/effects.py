@@ -8,8 +8,15 @@ from vrp.study.analysis import Analysis, Effect
 from vrp.study.document import Block, Picture
 from vrp.study.figures import learning_lines
 from vrp.study.learning import Curves, Slowdown, band_by_instances
+from vrp.study.price import STRICT_MASK
 from vrp.study.records import Run
 from vrp.study.wording import estimate, number, p_value, title
+
+# The columns of `effect_cells`.
+EFFECT_HEADER = (
+    "against linear", "p of a difference", "p of equivalence", "tours",
+    "instances needed, as a multiple", "its p", "got there",
+)  # fmt: skip
 
 
 def where(analysis: Analysis, problem: str) -> str:
@@ -18,14 +25,15 @@ def where(analysis: Analysis, problem: str) -> str:
     return title(problem) if test is None else str(test).replace("`", "")
 
 
-def effect_cells(effect: Effect) -> tuple[str, str, str, str, str, str]:
-    """Cost against linear, p and verdict; instances needed, p, and how many got there."""
+def effect_cells(effect: Effect) -> tuple[str, str, str, str, str, str, str]:
+    """Cost against linear, both p and verdict; instances needed, p, and how many got there."""
     comparison, slowdown = effect.comparison, effect.slowdown
     return (
         "no partner"
         if comparison is None
         else estimate(comparison.percent, 2, sign=True, unit=" %"),
         p_value(effect.p),
+        p_value(effect.p_equivalence),
         _verdict(effect),
         "-" if slowdown is None else _multiple(slowdown),
         p_value(effect.p_slowdown),
@@ -67,7 +75,11 @@ def lines(
     caption = (
         f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed. "
         "The bands are left out, since they would hide the lines; the tables have the intervals. "
-        "The first point is the first validation after the start. What rules of a change's own "
-        "cost near-optimal tours is in its line."
+        "The first point is the first validation after the start."
     )
+    if any(run.variant == STRICT_MASK for runs in groups.values() for run in runs):
+        caption += (
+            f" Of `{STRICT_MASK}` the gap is to near-optimal tours of the usual vehicle, which "
+            "its mask forbids."
+        )
     return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.comparison import SETTINGS, Test, check_comparable
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.effects import effect_cells, lines, where
+from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
 from vrp.study.figures import by_bins
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval, paired_difference
@@ -40,12 +40,7 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     linear = list(plain.get("linear", {}).values())
     rows = []
     series: dict[str, list[tuple[int, Interval]]] = {}
-    both = [*effects]
-    if "embedding" in plain:
-        comparison = analysis.study.against_linear("embedding", "", test)
-        found = tuple(plain["embedding"].values())
-        both.append(analysis.effect("embedding", "", found, comparison))
-    for effect in sorted(both, key=lambda e: (_kind(e.variant), _bins(e.variant))):
+    for effect in sorted(effects, key=lambda e: (_kind(e.variant), _bins(e.variant))):
         bins, kind = _bins(effect.variant), _kind(effect.variant)
         if not effect.rows:
             continue
@@ -65,16 +60,20 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     if linear:
         sizes = span(r.parameters for r in linear if r.parameters is not None)
         cost = estimate(mean_interval(costs(linear)), 4)
-        rows.append(("linear", "-", str(len(linear)), sizes, cost, *["-"] * 6))
+        rows.append(("linear", "-", str(len(linear)), sizes, cost, *["-"] * len(EFFECT_HEADER)))
     header = (
-        "table", "bins per axis", "seeds", "parameters", "cost (95 % interval)", "against linear",
-        "p after Holm", "tours", "instances needed, as a multiple", "its p after Holm", "got there",
-    )  # fmt: skip
+        "table",
+        "bins per axis",
+        "seeds",
+        "parameters",
+        "cost (95 % interval)",
+        *EFFECT_HEADER,
+    )
     blocks: list[Block] = [
         Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
         Table(header, tuple(rows)),
     ]
-    if series:
+    if sum(map(len, series.values())) > 1:
         svg = by_bins(
             series, analysis.plan.margin_percent, "tour length against linear, same seed (%)"
         )
@@ -86,10 +85,10 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
     factorised = {
         f"{_bins(effect.variant)} bins": effect.rows
-        for effect in sorted(both, key=lambda e: _bins(e.variant))
+        for effect in sorted(effects, key=lambda e: _bins(e.variant))
         if _kind(effect.variant) == "factorised"
     }
-    return blocks + lines(analysis, problem, factorised, "bins")
+    return blocks + (lines(analysis, problem, factorised, "bins") if len(factorised) > 1 else [])
 
 
 def _bins(variant: str) -> int:
@@ -125,12 +124,13 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
             r.seed: 100 * (r.cost / usual[r.seed].cost - 1) for r in runs if r.seed in usual
         }
         losses = list(lost[encoder].values())
+        partners = [usual[seed] for seed in lost[encoder]]
         rows.append(
             (
                 name(encoder),
                 str(len(runs)),
                 estimate(mean_interval(costs(runs)), 4),
-                estimate(mean_interval(costs(usual.values())), 4) if usual else "-",
+                estimate(mean_interval(costs(partners)), 4) if partners else "-",
                 estimate(mean_interval(losses), 2, sign=True, unit=" %") if losses else "-",
             )
         )
@@ -141,7 +141,10 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
         f"on straight? {_loses_more(lost)} The loss is against the same seeds trained on uniform "
         "instances."
     )
-    header = ("encoder", "seeds", "cost, rare in training", "cost, uniform in training", "loss")
+    header = (
+        "encoder", "seeds", "cost, rare in training", "cost of these seeds, uniform in training",
+        "loss",
+    )  # fmt: skip
     return [Text(text), Table(header, tuple(rows))]
 
 

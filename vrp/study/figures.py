@@ -155,7 +155,7 @@ def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], 
     _bands(left, by_instances, 1000)
     _bands(right, by_seconds, 60)
     left.set(xlabel="training instances (thousands)", ylabel=unit)
-    right.set(xlabel="minutes in training steps")
+    right.set(xlabel="minutes in training steps, on a shared machine")
     values = [value for band in by_instances.values() for value in band.mean]
     if min(values) > 0 and max(values) > 3 * min(values):
         _by_ratio(left)

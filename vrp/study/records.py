@@ -58,6 +58,7 @@ class Run:
         seconds: wall-clock with everything in it.
         train_seconds: the part of it in training steps, without compilation.
         threads: of the CPU.
+        side_by_side: how many runs its sweep ran at once; None where not known.
         device: such as cpu.
         precision: of the arithmetic, and of the large products where their factors are rounded.
         torch: its version.
@@ -95,6 +96,7 @@ class Run:
     seconds: float | None
     train_seconds: float | None
     threads: int | None
+    side_by_side: int | None
     device: str
     precision: str
     torch: str
@@ -293,6 +295,7 @@ def _check_runs(runs: Sequence[Run], places: Sequence[str]) -> None:
 
 
 def _check_curves(curves: Sequence[CurvePoint], runs: Iterable[Run], places: Sequence[str]) -> None:
+    runs = list(runs)
     known = {run.key for run in runs}
     last: dict[tuple, int] = {}
     for point, place in zip(curves, places, strict=True):
@@ -307,3 +310,19 @@ def _check_curves(curves: Sequence[CurvePoint], runs: Iterable[Run], places: Seq
                 f"{point.run!r} has {last[point.key]}, so it must be more"
             )
         last[point.key] = point.instances
+    _check_ends(curves, runs)
+
+
+def _check_ends(curves: Sequence[CurvePoint], runs: Iterable[Run]) -> None:
+    """A finished run's curve ends where the run did: else its last lines are missing."""
+    ends = {point.key: point for point in curves}
+    for run in runs:
+        if run.status != "finished" or run.val_cost is None:
+            continue
+        end = ends.get(run.key)
+        if end is None or end.instances != run.instances:
+            found = "has no point" if end is None else f"ends at {end.instances:,} instances"
+            raise ValueError(
+                f"the curve of run {run.run!r} of sweep {run.sweep!r} {found} and the run at "
+                f"{run.instances:,}; lines are missing"
+            )

@@ -145,7 +145,8 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
     text = (
         f"**Speed of a training step, {title(problem)}**: batch {first.batch_size}, "
         f"{first.num_rollouts} tours, {count(first.threads, 'thread')}, {first.device}, torch "
-        f"{first.torch}; the encoders took turns in one process, on the same tours. Milliseconds "
+        f"{first.torch}; the encoders took turns in one process, on the same tours. For that they "
+        "choose uniformly, so tours are longer and steps slower than in training. Milliseconds "
         "are medians over all turns; the speed is the geometric mean, over blocks of ten turns, of "
         "the ratio of the blocks' medians, with its 95 % interval."
     )
@@ -200,8 +201,9 @@ def curves_section(analysis: Analysis) -> Section:
             svg = learning_curves(*both, curves.unit)
             caption = (
                 f"{title(problem)}: validation during training, mean over seeds with the mean's "
-                "95 % interval, by training instances and by minutes in training steps, "
-                "of runs that shared their machine."
+                "95 % interval, by training instances and by minutes in training steps. The runs "
+                "shared their machine with other work, so a difference in minutes is one of load; "
+                "section 2 has the speeds of the steps."
             )
             blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
         lines = []
@@ -224,7 +226,7 @@ def curves_section(analysis: Analysis) -> Section:
         "How flatness was judged: by how much the validation cost fell over the last "
         "quarter of the budget, in percent, with its 95 % interval over seeds. A curve is called "
         f"flat if the whole interval is within ±{margin:g} %. The learning rate falls towards "
-        "zero over the budget, which flattens the end of every curve: flat says that this "
-        "schedule had nothing left to give, not that a longer one would not do better."
+        "zero over the budget, which flattens the end of every curve: flat says that the end of "
+        "this schedule brought less than the margin, not that a longer one would not do better."
     )
     return Section("Learning curves", (*blocks, Text(rule)))

@@ -15,6 +15,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 _RESAMPLES = 1000  # of a bootstrap
+_LEAST_RESAMPLED = 8  # outcomes
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Pairing:
 
     Attributes:
         correlation: Pearson's, with Fisher's interval.
+        without_one: the least and the most that it becomes when one pair is left out; None for
+            fewer than four pairs.
         paired_variance: of the difference within pairs.
         unpaired_variance: of the difference of two numbers of different seeds: the sum of the
             two samples' variances.
@@ -88,6 +91,7 @@ class Pairing:
     """
 
     correlation: Interval
+    without_one: tuple[float, float] | None
     paired_variance: float
     unpaired_variance: float
     ratio: Interval
@@ -222,7 +226,16 @@ def pairing(ours: Sequence[float], theirs: Sequence[float]) -> Pairing:
     # var(x - y) = var x + var y - 2 r sd x sd y
     common = 2 * float(x.std(ddof=1) * y.std(ddof=1)) / unpaired
     ratio = Interval(paired / unpaired, 1 - high * common, 1 - low * common, x.size)
-    return Pairing(Interval(r, low, high, x.size), paired, unpaired, ratio)
+    return Pairing(Interval(r, low, high, x.size), _without_one(x, y), paired, unpaired, ratio)
+
+
+def _without_one(x: np.ndarray, y: np.ndarray) -> tuple[float, float] | None:
+    """Least and most correlation of all but one pair; None for fewer than four."""
+    if x.size < 4:
+        return None
+    rest = [np.delete(np.stack((x, y)), i, axis=1) for i in range(x.size)]
+    found = [float(np.corrcoef(pairs)[0, 1]) for pairs in rest if pairs.std(1).all()]
+    return (min(found), max(found)) if found else None
 
 
 def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
@@ -230,7 +243,8 @@ def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
 
     Every seed is compared with every other, in both orders, each time in percent of the second.
     In a resample of the seeds, pairs of a seed with its own copy are left out, since they would
-    always agree.
+    always agree. Fewer than eight seeds are not resampled: their intervals would be too short or
+    say nothing.
 
     Args:
         sample: outcomes above 0 of at least 3 seeds.
@@ -252,7 +266,8 @@ def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
         counted = places[:, None] != places[None, :]
         if counted.any():
             shares.append(shows[np.ix_(places, places)][counted].mean())
-    ends = _percentiles(np.array(shares)) if share else (-math.inf, math.inf)
+    shown = share and x.size >= _LEAST_RESAMPLED
+    ends = _percentiles(np.array(shares)) if shown else (-math.inf, math.inf)
     interval = Interval(share, *ends, x.size)
     return OneSeed(percent, interval, _normal_share(x, percent), float(found.max()))
 

@@ -58,6 +58,11 @@ class Study:
         plan = self.plan
         return not plan.sweeps or run.problem != plan.problem or run.sweep in plan.sweeps
 
+    def is_planned(self, comparison: Comparison) -> bool:
+        """Whether all its runs are of sweeps that the plan names, if it names any."""
+        sweeps = {run.sweep for run in (*comparison.ours, *comparison.theirs)}
+        return not self.plan.sweeps or sweeps <= set(self.plan.sweeps)
+
     @cached_property
     def tests(self) -> list[Test]:
         """All that a counted run without a variant was asked, the plan's first.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vrp.study.analysis import Analysis, Effect, costs
-from vrp.study.comparisons import BySeed, Test
+from vrp.study.comparison import BySeed, Test
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.effects import effect_cells, lines, where
+from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
 from vrp.study.figures import Dots, dot_rows
 from vrp.study.learning import values_at
 from vrp.study.price import allowed_load, freed
@@ -17,11 +17,15 @@ from vrp.study.wording import estimate, name, number, share, title
 # What each change is, and whose users would make it when they swap the two layers.
 _CHANGES = {
     "reshaped": (
-        "`reshape` where a transpose was meant, here (N, V, 2) read on as (N, 2, V): x and y of "
-        "different nodes mix",
-        "both",
+        "Linear after a `reshape` of Conv1d's (N, 2, V) to (N, V, 2) where a transpose was meant: "
+        "coordinates of different nodes mix",
+        "Linear",
     ),
-    "flattened": ("one Linear over all coordinates at once, not one per node", "Linear"),
+    "flattened": (
+        "one Linear over all coordinates at once, not one per node; it could be the right map, but "
+        "does not learn it",
+        "Linear",
+    ),
     "strict_mask": (
         "a customer whose demand equals the load may not be served, `demand < load`: the right "
         "mask on a vehicle that holds one less",
@@ -61,15 +65,19 @@ def _suspects_rule(analysis: Analysis) -> str:
         "Each change is compared with plain Linear of the same seeds and the same budget. The "
         "observation to reproduce is longer training and worse results, so two things are "
         "measured. One is the final cost: `longer` or `shorter` if it differs, `equal` if it is "
-        f"equivalent within ±{analysis.plan.margin_percent:g} %, each after Holm's correction, "
-        "else `not decided`. The other is how many training instances it "
+        f"equivalent within ±{analysis.plan.margin_percent:g} %, else `not decided`. The other "
+        "is how many training instances it "
         "takes to get where plain Linear is, on average, at a quarter of the budget, as a multiple "
         "of what plain Linear's run of the seed takes (geometric mean); a run that never gets "
-        "there counts with its whole budget, and the multiple is then a lower bound; `slower` is "
-        "one that differs from 1 after Holm's correction over all changes and tables. Where a "
+        "there counts with its whole budget, and the multiple is then a lower bound, whose p knows "
+        "the spread of plain Linear's runs only where none got there; `slower` is one that differs "
+        "from 1. All p are after Holm's correction (section 4). Where a "
         "change has rules of its own, what they cost near-optimal tours is taken off before. "
-        "`strikes` says whether swapping the layers invites the change to one of them only. "
-        "Conv1d is in the table as a control. First come changes that show both and still learn "
+        "`strikes` says whose users the change would strike when the layers are swapped: what "
+        "strikes Linear alone can make it look worse than Conv1d, what strikes Conv1d alone can "
+        "only make it look better, and what strikes both can do either where only one of the two "
+        "programs has it. Conv1d is in the table as a control. First come changes that show both "
+        "and still learn "
         "after a tenth of the budget, then those that learn nothing more from there on, then those "
         "with longer tours only, then those that only learn more slowly; within these by the final "
         "cost."
@@ -90,13 +98,17 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             *effect_cells(effect),
             effect.shows,
         )
-        for effect in (*effects, *_control(analysis, problem))
+        for effect in (*effects, *analysis.control(problem))
     )
     header = (
-        "change", "what it is", "strikes", "seeds", "cost (95 % interval)", "against linear",
-        "p after Holm", "tours", "instances needed, as a multiple", "its p after Holm", "got there",
+        "change",
+        "what it is",
+        "strikes",
+        "seeds",
+        "cost (95 % interval)",
+        *EFFECT_HEADER,
         "shows",
-    )  # fmt: skip
+    )
     blocks: list[Block] = [Text(f"**{where(analysis, problem)}**"), Table(header, rows)]
     blocks += [Text(_price(effect)) for effect in effects if effect.price is not None]
     dots = [
@@ -144,16 +156,6 @@ def _price(effect: Effect) -> str:
     return text
 
 
-def _control(analysis: Analysis, problem: str) -> list[Effect]:
-    """Conv1d against linear, in whose learning there is nothing to find."""
-    test = analysis.main_test(problem)
-    runs = {} if test is None else analysis.study.plain(test).get("conv1d", {})
-    if not runs:
-        return []
-    comparison = analysis.study.against_linear("conv1d", "", test)
-    return [analysis.effect("conv1d", "", tuple(runs.values()), comparison)]
-
-
 def _note(effect: Effect) -> str:
     if effect.slowdown is None:
         return ""
@@ -192,7 +194,8 @@ def _single_seed(analysis: Analysis) -> list[Block]:
     text = (
         "**One seed only.** Two runs of one encoder that differ in nothing but the seed: how often "
         "does the one's tour length differ from the other's by this much? Counted over all ordered "
-        "pairs of different seeds, with a bootstrap interval over seeds where it happened at all; "
+        "pairs of different seeds, with a bootstrap interval over seeds where it happened at all "
+        "and there are eight seeds; "
         "beside it, what normally distributed outcomes of the same spread would give, with the "
         "interval that follows from that of their standard deviation."
     )
