@@ -192,7 +192,7 @@ def draw_curve(stages: Sequence[Stage], decode: str, path: Path) -> None:
         thousands = [(instances + int(row["instances"])) / 1000 for row in rows]
         minutes = [(seconds + float(row["seconds"])) / 60 for row in rows]
         for panel, x in ((left, thousands), (right, minutes)):
-            panel.plot(x, gaps, color="#0072B2")
+            panel.plot(x, gaps, "-" if len(x) > 1 else ".", color="#0072B2")
             if number:
                 panel.axvline(x[0], color="#999999", linestyle=":", linewidth=1)
         instances += stage.summary["instances"]
@@ -213,6 +213,19 @@ def _origin(start: dict | None) -> list[str]:
         return []
     seen = "" if start["instances"] is None else f", after {start['instances']:,} instances"
     return [f"| began as | `{start['name']}`{seen} (SHA-256 {start['sha256'][:16]}...) |"]
+
+
+def _selected(trained: dict, of_run: str) -> str:
+    """Which weights of the last run these are, and by what."""
+    progress = trained["progress"]
+    beyond = (trained["started_from"] or {}).get("extrapolated")
+    if beyond is not None:
+        tried = ", ".join(f"{factor:g}" for factor in beyond["tried"])
+        return f"factor {beyond['factor']:g} of {tried}: lowest {beyond['decode']}"
+    decode = trained["config"]["validation"]["decode"]
+    return (
+        f"step {progress['step']:,}{of_run}, {progress['instances']:,} instances: lowest {decode}"
+    )
 
 
 def _hash(path: Path) -> str:
@@ -240,7 +253,7 @@ def card(
     options: argparse.Namespace, trained: dict, stages: Sequence[Stage], results: list[dict]
 ) -> str:
     """The model card, in Markdown."""
-    config, progress, versions = trained["config"], trained["progress"], trained["versions"]
+    config, versions = trained["config"], trained["versions"]
     summary = stages[-1].summary
     instances = sum(stage.summary["instances"] for stage in stages)
     hours = sum(stage.summary["seconds"] for stage in stages) / 3600
@@ -259,9 +272,7 @@ def card(
         f"numpy {versions['numpy']} |",
         f"| trained | {instances:,} instances x {config['num_rollouts']} tours, "
         f"{hours:.2f} hours with everything |",
-        f"| selected | step {progress['step']:,}{of_run}, {progress['instances']:,} instances: "
-        "lowest "
-        f"{config['validation']['decode']} cost on {summary['validation']} "
+        f"| selected | {_selected(trained, of_run)} cost on {summary['validation']} "
         f"(first {config['validation']['limit']:,}), never on a test set |",
         *_origin(stages[0].started_from),
         f"| parameters | {summary['parameters']:,} |",

@@ -30,6 +30,7 @@ SHORTER = {
     ],
     "train.py": SHORT,
     "scripts/compare_searches.py": ["--limit=8", "--seconds=0.01", "--threads=1"],
+    "scripts/extrapolate.py": ["--factors=1", "--decode=greedy", "--threads=1"],
     "scripts/compare.py checkpoints/": [],
     "scripts/compare.py": ["--limit=8"],
     "scripts/benchmark_parts.py": ["--repeats=1", "--threads=1", "--batch-size=4"],

@@ -47,7 +47,18 @@ def solve(
     Raises:
         Stopped: as soon as `stopped` says so.
     """
-    search, batch, parts = FIXED[decode], instances_at_once(instances.num_nodes), []
+    return solve_by(FIXED[decode], policy, instances, device, stopped)
+
+
+def solve_by(
+    search: Search,
+    policy: Policy,
+    instances: Instances,
+    device: torch.device | str = "cpu",
+    stopped: Callable[[], bool] = lambda: False,
+) -> Solution:
+    """As `solve`, by a search that draws no random numbers."""
+    batch, parts = instances_at_once(instances.num_nodes), []
     with evaluating(policy):
         for start in range(0, len(instances), batch):
             if stopped():

@@ -1,0 +1,173 @@
+"""Take weights further the way they went: `python scripts/extrapolate.py EARLIER LATER NAME`.
+
+EARLIER and LATER are checkpoints of one training, or of two where the second began with the weights
+of the first. For each factor f the weights are EARLIER + f (LATER - EARLIER), so 1 is LATER itself.
+The factor whose tours are the shortest on LATER's validation set is kept, in a folder that
+evaluate.py, start_from= and release.py take as a run's (Zheng et al. 2025, arXiv 2404.16792,
+section 2: model extrapolation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `python scripts/extrapolate.py` puts only scripts/ there
+    sys.path.insert(0, str(ROOT))
+
+from scripts.arguments import above_zero, whole  # noqa: E402
+from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.heap import settle_heap  # noqa: E402
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
+DECODES = ("greedy", "multistart", "augment")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the cost of each factor and write OUTPUT/NAME; 2 and one line if the input is bad."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("earlier", help="run folder, checkpoint file or released model")
+    parser.add_argument("later", help="likewise")
+    parser.add_argument("name", help="of the folder that is written")
+    parser.add_argument(
+        "--factors", type=above_zero(), nargs="+", default=FACTORS, metavar="F",
+        help=f"to choose from (default: {' '.join(f'{factor:g}' for factor in FACTORS)})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decode", choices=DECODES, default="augment", help="of the choice (default: augment)"
+    )
+    parser.add_argument("--threads", type=whole(1), help="of the CPU")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="default: outputs")
+    options = parser.parse_args(arguments)
+    choose_waiting(Reading.now())
+    try:
+        extrapolate(options)
+    except (OSError, ValueError) as error:
+        print(f"not extrapolated: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing is written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def extrapolate(options: argparse.Namespace) -> None:
+    """Measure each factor, keep the best, and write what a run would leave.
+
+    Raises:
+        OSError, ValueError: if a checkpoint cannot be read, the two do not fit together, or the
+            folder exists.
+    """
+    from vrp.evaluation.trained import find_checkpoint, load_trained
+    from vrp.search import Augment
+    from vrp.search.fixed import FIXED
+    from vrp.training.build import build_generator
+    from vrp.training.checkpoint import load_checkpoint, save_checkpoint
+    from vrp.training.device import choose_device
+    from vrp.training.progress import Progress
+    from vrp.training.provenance import versions
+    from vrp.training.start import differences, some
+    from vrp.training.validation import make_validation
+
+    begun = time.perf_counter()
+    folder = options.output / options.name
+    if folder.exists():
+        raise ValueError(f"{folder} exists; choose another name, or remove it")
+    device = choose_device("auto", options.threads)
+    earlier, later = (
+        load_trained(*find_checkpoint(name, key))
+        for name, key in ((options.earlier, "EARLIER"), (options.later, "LATER"))
+    )
+    first, last = (
+        {name: tensor.clone() for name, tensor in trained.policy.state_dict().items()}
+        for trained in (earlier, later)
+    )
+    if wrong := differences(later.policy, first):
+        raise ValueError(f"{options.earlier} and {options.later} are not alike: {some(wrong)}")
+    content = load_checkpoint(later.file)
+    config = content["config"]
+    chosen = config["validation"]
+    validation = make_validation(
+        build_generator(config), chosen["set"], chosen["limit"], chosen["decode"]
+    )
+    search = {**FIXED, "augment": Augment()}[options.decode]
+    policy = later.policy.to(device)
+    costs = {}
+    print(f"{options.decode} on the first {chosen['limit']:,} of {validation.name}")
+    for factor in dict.fromkeys(options.factors):
+        policy.load_state_dict(between(first, last, factor))
+        solution = validation.solved_by(search, policy, device)
+        costs[factor] = solution.cost.mean().item()
+        gap = validation.gap(solution)
+        shown = "" if gap is None else f"  {gap:6.3f} %"
+        print(f"factor {factor:<6g}{costs[factor]:.5f}{shown}", flush=True)
+    best = min(costs, key=costs.__getitem__)
+    policy.load_state_dict(between(first, last, best))
+    solution = validation(policy, device)
+    cost, gap = solution.cost.mean().item(), validation.gap(solution)
+    origin = {
+        "name": options.later,
+        "sha256": later.sha256,
+        "instances": later.instances,
+        "extrapolated": {
+            "from": options.earlier,
+            "sha256": earlier.sha256,
+            "factor": best,
+            "tried": list(costs),
+            "decode": options.decode,
+        },
+    }
+    seconds = time.perf_counter() - begun
+    progress = Progress(seconds=seconds, best_cost=cost, validated_step=0)
+    folder.mkdir(parents=True)
+    kept = {
+        "config": config,
+        "policy": {name: tensor.cpu() for name, tensor in policy.state_dict().items()},
+        "progress": asdict(progress),
+        "versions": versions(),
+        "started_from": origin,
+    }
+    save_checkpoint(folder / "best.pt", kept)
+    row = {
+        "step": 0, "instances": 0, "seconds": f"{seconds:.6g}", "train_seconds": 0,
+        "train_cost": "", "val_cost": f"{cost:.6g}", "val_gap": "" if gap is None else f"{gap:.6g}",
+    }  # fmt: skip
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        rows = csv.DictWriter(file, list(row), lineterminator="\n")
+        rows.writeheader()
+        rows.writerow(row)
+    summary = {
+        "instances": 0, "steps": 0, "seconds": seconds, "train_seconds": 0.0,
+        "best_val_cost": cost, "best_step": 0, "validation": validation.name,
+        "validation_decode": chosen["decode"],
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "versions": versions(), "started_from": origin,
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print(f"written:    {folder}, factor {best:g}; its {chosen['decode']} cost is {cost:.5f}")
+    print(f"to measure: python scripts/evaluate.py checkpoint={folder} data=...")
+
+
+def between(first: dict[str, Tensor], last: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
+    """Weights on the straight line through two, at 0 the first and at 1 the last."""
+    return {
+        name: held + factor * (last[name] - held) if held.is_floating_point() else last[name]
+        for name, held in first.items()
+    }
+
+
+if __name__ == "__main__":
+    settle_heap()
+    sys.exit(main())

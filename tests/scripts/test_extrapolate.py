@@ -1,0 +1,100 @@
+"""Weights beyond the last ones: which are kept, and that nothing else is."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "tests" / "training"))
+
+from runs import small_config  # noqa: E402
+
+from scripts.extrapolate import between, main  # noqa: E402
+from vrp.evaluation.trained import find_checkpoint, load_trained  # noqa: E402
+from vrp.training.build import build_generator, build_policy  # noqa: E402
+from vrp.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from vrp.training.validation import make_validation  # noqa: E402
+
+FACTORS = ["0.5", "1", "3", "0.25"]
+
+
+def checkpoint(folder: Path, seed: int, *overrides: str) -> str:
+    """A policy of a small run as its seed draws it."""
+    config = small_config(*overrides)
+    policy = build_policy(config)
+    policy.initialise(seed)
+    folder.mkdir()
+    content = {"config": config, "policy": policy.state_dict(), "progress": {"instances": 8}}
+    save_checkpoint(folder / "best.pt", content)
+    return str(folder)
+
+
+@pytest.fixture
+def pair(tmp_path) -> list[str]:
+    """Two checkpoints of one shape."""
+    return [checkpoint(tmp_path / name, seed) for seed, name in enumerate(("earlier", "later"))]
+
+
+def cost_at(pair: list[str], factor: float) -> float:
+    """Of greedy tours on the validation set, with weights made here."""
+    held = [load_checkpoint(Path(folder, "best.pt")) for folder in pair]
+    config = held[1]["config"]
+    policy = build_policy(config)
+    policy.load_state_dict(
+        {
+            name: (1 - factor) * held[0]["policy"][name] + factor * held[1]["policy"][name]
+            for name in policy.state_dict()
+        }
+    )
+    chosen = config["validation"]
+    validation = make_validation(
+        build_generator(config), chosen["set"], chosen["limit"], chosen["decode"]
+    )
+    return validation(policy, torch.device("cpu")).cost.mean().item()
+
+
+def test_the_best_factor_is_kept(pair, tmp_path, capsys):
+    """Each is measured from the two files alone, whatever was tried before it."""
+    arguments = [*pair, "far", "--factors", *FACTORS, "--decode", "greedy", "--threads", "1"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    printed = re.findall(r"factor (\S+) +(\d+\.\d+)", capsys.readouterr().out)
+    expected = {factor: cost_at(pair, float(factor)) for factor in FACTORS}
+    assert {factor: float(cost) for factor, cost in printed} == pytest.approx(expected, abs=2e-5)
+    best = min(expected, key=expected.__getitem__)
+    content = load_checkpoint(tmp_path / "far" / "best.pt")
+    origin = content["started_from"]
+    assert origin["extrapolated"]["factor"] == float(best)
+    assert origin["instances"] == 8
+    first, last = (load_checkpoint(Path(folder, "best.pt"))["policy"] for folder in pair)
+    for name, tensor in between(first, last, float(best)).items():
+        assert torch.equal(content["policy"][name], tensor)
+    trained = load_trained(*find_checkpoint(str(tmp_path / "far")))
+    assert trained.instances == 8
+
+
+def test_one_is_the_later_itself(pair):
+    """To the last bit but rounding, and nothing is the earlier."""
+    first, last = (load_checkpoint(Path(folder, "best.pt"))["policy"] for folder in pair)
+    for name, tensor in between(first, last, 1.0).items():
+        torch.testing.assert_close(tensor, last[name])
+    for name, tensor in between(first, last, 0.0).items():
+        assert torch.equal(tensor, first[name])
+
+
+def test_what_does_not_fit_is_refused(pair, tmp_path, capsys):
+    """Other shapes, a folder in use, a checkpoint that is not there; nothing is written."""
+    other = checkpoint(tmp_path / "other", 0, "embedding_dim=16")
+    output = ["--output", str(tmp_path)]
+    assert main([other, pair[1], "far", *output]) == 2
+    assert "are not alike" in capsys.readouterr().err
+    assert main([*pair, "later", *output]) == 2
+    assert "exists; choose another name" in capsys.readouterr().err
+    assert main(["nowhere", pair[1], "far", *output]) == 2
+    assert "EARLIER: nowhere is no file" in capsys.readouterr().err
+    assert not (tmp_path / "far").exists()
