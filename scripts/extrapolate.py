@@ -14,7 +14,7 @@ import csv
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,8 +71,6 @@ def extrapolate(options: argparse.Namespace) -> None:
             folder exists.
     """
     from vrp.evaluation.trained import find_checkpoint, load_trained
-    from vrp.search import Augment
-    from vrp.search.fixed import FIXED
     from vrp.training.build import build_generator
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
     from vrp.training.device import choose_device
@@ -102,13 +100,13 @@ def extrapolate(options: argparse.Namespace) -> None:
     validation = make_validation(
         build_generator(config), chosen["set"], chosen["limit"], chosen["decode"]
     )
-    search = {**FIXED, "augment": Augment()}[options.decode]
+    asked = replace(validation, decode=options.decode)
     policy = later.policy.to(device)
     costs = {}
     print(f"{options.decode} on the first {chosen['limit']:,} of {validation.name}")
     for factor in dict.fromkeys(options.factors):
         policy.load_state_dict(between(first, last, factor))
-        solution = validation.solved_by(search, policy, device)
+        solution = asked(policy, device)
         costs[factor] = solution.cost.mean().item()
         gap = validation.gap(solution)
         shown = "" if gap is None else f"  {gap:6.3f} %"

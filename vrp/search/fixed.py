@@ -12,11 +12,16 @@ import torch
 
 from vrp.policy.base import Policy, evaluating
 from vrp.problem.instances import Instances
+from vrp.search.augmentation import Augment
 from vrp.search.base import Search
 from vrp.search.greedy import Greedy, Multistart
 from vrp.search.solution import Solution, join
 
-FIXED: dict[str, Search] = {"greedy": Greedy(), "multistart": Multistart()}
+FIXED: dict[str, Search] = {
+    "greedy": Greedy(),
+    "multistart": Multistart(),
+    "augment": Augment(),
+}
 
 _MOST = 1000
 # A policy's tables may grow with the pairs of an instance's nodes. The attention policy takes about
@@ -47,18 +52,7 @@ def solve(
     Raises:
         Stopped: as soon as `stopped` says so.
     """
-    return solve_by(FIXED[decode], policy, instances, device, stopped)
-
-
-def solve_by(
-    search: Search,
-    policy: Policy,
-    instances: Instances,
-    device: torch.device | str = "cpu",
-    stopped: Callable[[], bool] = lambda: False,
-) -> Solution:
-    """As `solve`, by a search that draws no random numbers."""
-    batch, parts = instances_at_once(instances.num_nodes), []
+    search, batch, parts = FIXED[decode], instances_at_once(instances.num_nodes), []
     with evaluating(policy):
         for start in range(0, len(instances), batch):
             if stopped():

@@ -12,8 +12,7 @@ from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
-from vrp.search.base import Search
-from vrp.search.fixed import solve, solve_by
+from vrp.search.fixed import solve
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,6 @@ class Validation:
     def __call__(self, policy: Policy, device: torch.device) -> Solution:
         """Tours of all instances; leaves the policy as it is."""
         return solve(policy, self.instances, self.decode, device)
-
-    def solved_by(self, search: Search, policy: Policy, device: torch.device) -> Solution:
-        """Tours by another search than `decode`, one without random numbers."""
-        return solve_by(search, policy, self.instances, device)
 
     def gap(self, solution: Solution) -> float | None:
         """Percent above the reference, over the instances that have one."""
