@@ -83,28 +83,36 @@ def _products(customers: int, batch_size: int) -> dict[str, Ways]:
     import torch
     from torch.nn.functional import linear, scaled_dot_product_attention
 
+    from vrp.policy.trunk import attend
+
     rows, nodes = batch_size * (customers + 1), customers + 1
     x, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
     half, half_weight = x.bfloat16(), weight.bfloat16()
-    heads = torch.randn(3, batch_size, HEADS, nodes, WIDTH // HEADS)
-    queries, keys, values = heads
+    first = half.view(batch_size, nodes, WIDTH).mT.contiguous()
+    heads = torch.randn(3, batch_size, HEADS, nodes, WIDTH // HEADS, requires_grad=True)
+    grad = torch.randn(heads.shape[1:])
 
-    def written_out() -> object:
-        return ((queries @ keys.transpose(2, 3)) / 4).softmax(-1) @ values
+    def both_ways(attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(attention(*heads), heads, grad)
+
+    def written_out(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return ((queries @ keys.mT) / 4).softmax(-1) @ values
+
+    def in_bfloat16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return written_out(queries.bfloat16(), keys.bfloat16(), values.bfloat16()).float()
 
     return {
         "trunk: product with a 128 x 512 weight": {
             "bfloat16, inputs rounded first": lambda: linear(x.bfloat16(), half_weight),
             "bfloat16": lambda: linear(half, half_weight),
+            "bfloat16, channels first": lambda: half_weight @ first,
             "float32": lambda: linear(x, weight),
         },
-        "trunk: attention of all nodes": {
-            "written out": written_out,
-            "PyTorch's fused call": lambda: scaled_dot_product_attention(queries, keys, values),
-            "written out, bfloat16": lambda: (
-                ((queries.bfloat16() @ keys.bfloat16().transpose(2, 3)) / 4).softmax(-1)
-                @ values.bfloat16()
-            ),
+        "trunk: attention of all nodes, forward and backward": {
+            "ours, by size": both_ways(attend),
+            "written out": both_ways(written_out),
+            "PyTorch's fused call": both_ways(scaled_dot_product_attention),
+            "written out, bfloat16": both_ways(in_bfloat16),
         },
     }
 
@@ -118,6 +126,8 @@ def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
 
     x = torch.randn(batch_size, customers + 1, WIDTH, requires_grad=True)
     grad = torch.randn(x.shape)
+    first = x.detach().mT.contiguous().requires_grad_()
+    first_grad = grad.mT.contiguous()
     norm, theirs = InstanceNorm(WIDTH), nn.InstanceNorm1d(WIDTH, affine=True)
 
     def both_ways(network: Callable) -> Callable[[], object]:
@@ -130,6 +140,7 @@ def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
         "trunk: instance normalisation, forward and backward": {
             "ours": both_ways(norm),
             "PyTorch's": both_ways(lambda nodes: theirs(nodes.transpose(1, 2)).transpose(1, 2)),
+            "PyTorch's, channels first": lambda: theirs(first).backward(first_grad),
         },
         "trunk: 6 layers, forward and backward": {
             "bfloat16 products": both_ways(trunk("bfloat16")),

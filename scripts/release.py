@@ -236,6 +236,11 @@ def _threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
+def _commit(versions: dict) -> str:
+    found = versions.get("commit")
+    return f"vrp-rl at commit {found}, " if found else ""
+
+
 def _commands(stages: Sequence[Stage]) -> list[str]:
     if len(stages) == 1:
         return [f"Trained with `{stages[0].command}`."]
@@ -268,7 +273,7 @@ def card(
         "| --- | --- |",
         f"| seed | {config['seed']}; one seed, so the spread over seeds is not known |",
         f"| hardware | {options.hardware}, {_threads(versions['threads'])} |",
-        f"| versions | Python {versions['python']}, torch {versions['torch']}, "
+        f"| versions | {_commit(versions)}Python {versions['python']}, torch {versions['torch']}, "
         f"numpy {versions['numpy']} |",
         f"| trained | {instances:,} instances x {config['num_rollouts']} tours, "
         f"{hours:.2f} hours with everything |",

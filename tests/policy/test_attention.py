@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
+from vrp.policy.trunk import attend
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
 from vrp.search.rollout import rollout, sampled_choice
@@ -125,6 +126,22 @@ def test_gradient_is_the_published_networks(variant, training):
         torch.testing.assert_close(
             found / scale, wanted / scale, rtol=1e-3, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+@pytest.mark.parametrize("nodes", [2, 64, 65, 101])
+def test_attention_of_all_nodes_is_the_textbooks(nodes):
+    """With its gradients: written out, and where PyTorch's fused call takes its place."""
+    random = torch.Generator().manual_seed(nodes)
+    shape = (3, 2, HEADS, nodes, 5)
+    heads = torch.randn(shape, generator=random, dtype=torch.float64, requires_grad=True)
+    queries, keys, values = heads
+    scores = torch.einsum("nhid,nhjd->nhij", queries, keys) / 5**0.5
+    expected = torch.einsum("nhij,nhjd->nhid", scores.softmax(-1), values)
+    found = attend(queries, keys, values)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(found.shape, generator=random, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad(seen, heads, weights)[0] for seen in (found, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
 @every_variant

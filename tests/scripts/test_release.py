@@ -25,7 +25,7 @@ def root(tmp_path, monkeypatch):
     run, result = tmp_path / "run", tmp_path / "result"
     run.mkdir()
     result.mkdir()
-    versions = {"threads": 2, "python": "3.11", "torch": "2", "numpy": "2"}
+    versions = {"threads": 2, "commit": "abc", "python": "3.11", "torch": "2", "numpy": "2"}
     content = {
         "config": {
             "seed": 3,
@@ -95,9 +95,10 @@ def test_the_card_says_what_to_type(root):
 
 
 def test_the_card_says_where_training_began(root):
-    """With all that the weights had learned from before."""
+    """With all that the weights had learned from before, and the code that trained them."""
     assert released(root) == 0
     text = (root / "checkpoints" / "mine" / "README.md").read_text()
+    assert "| versions | vrp-rl at commit abc, Python 3.11, torch 2, numpy 2 |" in text
     assert "| began as | `smaller`, after 2,000 instances (SHA-256 abcabcabcabcabca...) |" in text
 
 

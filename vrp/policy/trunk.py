@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from vrp.policy.blocks import BlockLinear
 from vrp.policy.normalisation import NORMALIZATIONS
 from vrp.policy.precision import check_precision, product_dtype
+
+_MOST_WRITTEN_OUT = 64  # nodes
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ class TrunkShape:
         check_precision(self.precision)
 
 
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What each node sees of all: softmax(q k / sqrt(D)) v, (N, H, V, D) each and the result.
+
+    On a CPU PyTorch's fused call takes longer than its parts as long as the nodes are few
+    (`scripts/benchmark_parts.py`).
+    """
+    if queries.device.type != "cpu" or queries.shape[2] > _MOST_WRITTEN_OUT:
+        return scaled_dot_product_attention(queries, keys, values)
+    n, _, _, dim = queries.shape
+    queries, keys, values = (each.flatten(0, 1) for each in (queries, keys, values))
+    scores = torch.baddbmm(keys.new_empty(()), queries, keys.mT, beta=0, alpha=dim**-0.5)
+    return (scores.softmax(-1) @ values).unflatten(0, (n, -1))
+
+
 class TrunkLayer(nn.Module):
     """Multi-head attention and a feed-forward part, each added to its input and normalised.
 
@@ -77,13 +93,8 @@ class TrunkLayer(nn.Module):
         """(N, V, M) to the same."""
         n, v, _ = nodes.shape
         heads = self._product(self.queries_keys_values, nodes).view(n, v, 3, self.num_heads, -1)
-        heads = heads.permute(2, 0, 3, 1, 4).contiguous().float()
-        queries, keys, values = heads.flatten(1, 2).unbind(0)  # (N H, V, D) each
-        # Written out: the fused call takes longer on a CPU at these sizes.
-        scale, unused = keys.shape[-1] ** -0.5, keys.new_empty(())
-        scores = torch.baddbmm(unused, queries, keys.mT, beta=0, alpha=scale)
-        seen = self._rounded(scores.softmax(-1) @ values).view(n, self.num_heads, v, -1)
-        seen = seen.transpose(1, 2).flatten(2)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4).contiguous().float().unbind(0)
+        seen = self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))
         inner = self._product(self.expand, nodes).relu_()
         return self.norm_feed_forward(nodes + self._product(self.contract, inner))
