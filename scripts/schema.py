@@ -44,7 +44,8 @@ class TrainConfig:
         compile: `auto` compiles where it pays.
         batch_size: instances per step.
         num_rollouts: solutions per instance, K.
-        multistart: begin a tour at each customer; `num_rollouts` is then their number.
+        multistart: begin each of an instance's tours at another customer; `num_rollouts` is then
+            at most their number.
         leader_weight: of each instance's shortest tour, times which its advantage is taken; 1 is
             plain REINFORCE.
         entropy_weight: of the policy's mean entropy per step, in nats, taken from the loss.

@@ -93,10 +93,10 @@ def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
         ValueError: for settings that do not go together.
     """
     multistart, rollouts = config["multistart"], config["num_rollouts"]
-    if multistart and rollouts != generator.num_customers:
+    if multistart and rollouts > generator.num_customers:
         raise ValueError(
-            f"num_rollouts is {rollouts}; multistart=true needs {generator.num_customers}, "
-            "a tour for each customer"
+            f"num_rollouts is {rollouts}; with multistart=true it must be at most "
+            f"{generator.num_customers}, a tour for each customer"
         )
     policy, baseline = build_policy(config), build_baseline(config)
     baseline.begin(policy, generator, config["seed"])

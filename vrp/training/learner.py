@@ -62,8 +62,8 @@ class Learner(nn.Module):
         policy: learns to act.
         baseline: learns, or knows, what to expect.
         num_rollouts: K solutions per instance.
-        multistart: let each of them begin with another customer (Kwon et al. 2020); K is then
-            the number of customers.
+        multistart: let each of them begin with another customer (Kwon et al. 2020), which takes
+            K of them at most. Fewer are the first K: generators give customers no order.
         leader_weight: of the advantage of each instance's shortest tour (Wang et al. 2024).
         entropy_weight: of the mean entropy of a step, in nats, taken from the loss.
 
@@ -130,7 +130,7 @@ class Learner(nn.Module):
             fixed,
             self.num_rollouts,
             sampled_choice(draws.uniforms),
-            each_customer(instances) if self.multistart else None,
+            each_customer(instances)[:, : self.num_rollouts] if self.multistart else None,
             draws.dropout_mask,
             tape,
         )
