@@ -11,7 +11,6 @@ of an epoch and validations are not part of a step. The attention policy's figur
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ if __name__ == "__main__":
     settle_heap()  # before the imports that take time
 
 from scripts.launcher import Job, launch  # noqa: E402
+from scripts.memory import peak_memory  # noqa: E402
 from scripts.schema import BenchmarkConfig  # noqa: E402
 
 _COUNTED = 8  # instances of the step whose arithmetic is counted
@@ -236,11 +236,7 @@ def measure(
         seconds = clock.seconds.get(part, 0.0)
         print(f"  {part:<10} {1000 * seconds / len(steps):8.1f} ms  {100 * seconds / total:5.1f} %")
     print(f"  {'step':<10} {1000 * median:8.1f} ms  median of {len(steps)}")
-    peak = (
-        torch.cuda.max_memory_allocated() / 1e9
-        if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # it is in KiB
-    )
+    peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else peak_memory()
     rate, work = matrix_rate(device), count_work()
     used = work * batch / median
     print(f"instances per second: {batch / median:.0f} (best step {batch / min(steps):.0f})")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +14,11 @@ from vrp.search.fixed import instances_at_once
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def peak() -> float:
-    """GB that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # it is in KiB
-
-
 def growth(num_customers: int) -> float:
     """GB more than before, after 1,000 instances have been solved from every customer."""
     import torch
 
+    from scripts.memory import peak_memory
     from vrp.policy import AttentionPolicy
     from vrp.policy.encoders import LinearEncoder
     from vrp.problem import UniformGenerator
@@ -32,9 +27,9 @@ def growth(num_customers: int) -> float:
     policy = AttentionPolicy(LinearEncoder(128), 128, num_layers=1, precision="auto")
     policy.initialise(0)
     instances = UniformGenerator(num_customers, 40)(1000, torch.Generator().manual_seed(0))
-    before = peak()
+    before = peak_memory()
     solve(policy, instances, "multistart")
-    return peak() - before
+    return peak_memory() - before
 
 
 @pytest.mark.parametrize(("num_nodes", "count"), [(11, 1000), (21, 1000), (51, 250), (10_000, 1)])
@@ -43,7 +38,7 @@ def test_larger_instances_are_fewer(num_nodes, count):
     assert instances_at_once(num_nodes) == count
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are counted otherwise")
 def test_a_validation_takes_little_memory():
     """1,000 instances of 50 customers from each of them, with the heap as train.py has it."""
     found = subprocess.run(

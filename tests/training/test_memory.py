@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ def peak_after(steps: int, experiment: str) -> float:
     import torch
     from runs import composed
 
+    from scripts.memory import peak_memory
     from vrp.training.build import build_generator, build_learner
     from vrp.training.step import TrainingStep, make_optimizer
 
@@ -29,10 +29,10 @@ def peak_after(steps: int, experiment: str) -> float:
     train = TrainingStep(config, generator, learner, optimizer, torch.device("cpu"))
     for step in range(steps):
         train(step, step * config["batch_size"])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # it is in KiB
+    return peak_memory()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are counted otherwise")
 @pytest.mark.parametrize(
     ("experiment", "steps", "most"),
     [
