@@ -107,13 +107,22 @@ def compare(options: argparse.Namespace) -> list[Path]:
 
 
 def rules_alone(plan: Plan, runs: Iterable[Run]) -> Plan:
-    """How the plan decides, for other runs: the seeds of its pair that there are, of any sweep."""
+    """How the plan decides, for other runs: the seeds of its pair that there are, of any sweep.
+
+    Where the pair is on other problems only, its first one there takes the place of the plan's.
+    """
     pair = [
         run for run in runs
-        if (run.problem, run.variant) == (plan.problem, "") and run.encoder in plan.encoders
-        and not run.is_pilot
+        if run.encoder in plan.encoders and not run.variant and not run.is_pilot
     ]  # fmt: skip
-    seeds = tuple(sorted({run.seed for run in pair})) or plan.seeds
+    if plan.problem not in {run.problem for run in pair}:
+        tested = [run for run in pair if run.test_set and run.decode == plan.decode]
+        for run in tested[:1]:
+            plan = replace(
+                plan, problem=run.problem, budget=None,
+                test_set=run.test_set, test_instances=run.test_instances,
+            )  # fmt: skip
+    seeds = tuple(sorted({run.seed for run in pair if run.problem == plan.problem})) or plan.seeds
     return replace(plan, seeds=seeds, sweeps=(), notes=())
 
 

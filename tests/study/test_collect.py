@@ -229,7 +229,8 @@ def test_what_cannot_be_collected_is_named(tmp_path, make, tests, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[]", "sweep.json is damaged: it lists no runs"),
+        ("[]", r"sweep.json is damaged: it holds \[\]; it must be keys with values"),
+        ('{"runs": {}}', "sweep.json is damaged: it lists no runs"),
         ("{", "sweep.json is damaged"),
         ('{"runs": {"a": {"seed": 0}}}', "its config, .* is damaged .* KeyError"),
     ],

@@ -1,6 +1,7 @@
 """Encoders that are wrong on purpose: what a swap of Conv1d for Linear can break unnoticed.
 
-Each runs, trains and lowers the cost; none is meant for use. The study measures what they cost.
+Each runs, trains and lowers the cost; none is meant for use. The study measures what they cost,
+beside one that sees no coordinates.
 """
 
 from __future__ import annotations
@@ -13,7 +14,28 @@ from torch.nn.functional import linear
 from vrp.policy.encoders.base import Encoder
 from vrp.policy.initialisation import check_scheme, initialise_layers
 
-__all__ = ["FlattenedEncoder", "ReshapedEncoder", "Tf32Encoder"]
+__all__ = ["BlindEncoder", "FlattenedEncoder", "ReshapedEncoder", "Tf32Encoder"]
+
+
+class BlindEncoder(Encoder):
+    """No coordinates at all: how far a policy gets that knows demands and load alone.
+
+    No mistake that anybody makes, but a yardstick for those that destroy the coordinates.
+    """
+
+    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
+        super().__init__()
+        self.embedding_dim = embedding_dim
+        self.init = check_scheme(init)
+        self.layer = nn.Linear(2, embedding_dim)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """(N, C, 2) coordinates to (N, C, M), the same for every node."""
+        return self.layer(torch.zeros_like(coordinates))
+
+    def initialise(self, seed: int, prefix: str) -> None:
+        """Set weight and bias from `seed` and their names."""
+        initialise_layers(self, self.init, seed, prefix)
 
 
 class ReshapedEncoder(Encoder):

@@ -75,8 +75,8 @@ def _find(folder: Path) -> list[Planned]:
         raise ValueError(f"{folder} is no folder")
     listed = read_json(folder / "sweep.json")
     if listed is not None:
-        runs = listed.get("runs") if isinstance(listed, dict) else None
-        if not isinstance(runs, dict):
+        runs = listed.get("runs")
+        if not runs or not isinstance(runs, dict):
             raise ValueError(f"{folder / 'sweep.json'} is damaged: it lists no runs")
         return [Planned(folder.name, name, folder / name, config) for name, config in runs.items()]
     if (folder / CHECKPOINT).is_file():

@@ -11,13 +11,19 @@ from pathlib import Path
 import vrp.problem
 from vrp.problem.datasets import CAPACITY
 from vrp.study.price import STRICT_MASK
-from vrp.study.records import ENCODERS, CurvePoint, Run
+from vrp.study.records import BLIND, ENCODERS, CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
 CHECKPOINT = "last.pt"
-_MISTAKES = {"ReshapedEncoder": "reshaped", "FlattenedEncoder": "flattened", "Tf32Encoder": "tf32"}
+_MISTAKES = {
+    "ReshapedEncoder": "reshaped",
+    "FlattenedEncoder": "flattened",
+    "Tf32Encoder": "tf32",
+    "BlindEncoder": BLIND,
+}
 _BINS = 64  # of the embedding without a variant
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
+_RATES = {"pointer": 2e-3, "attention": 3e-4}  # of the study
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def _described(run: Planned) -> Run:
     encoder, variant = _encoder_and_variant(config)
     policy = class_name(config["policy"]).removesuffix("Policy").lower()
     size, capacity = problem["num_customers"], problem["capacity"]
+    learning_rate = float(config["learning_rate"])
     if STRICT_MASK in variant.split(","):
         capacity += 1  # what the vehicle holds; the mask leaves the last one aboard
     last = _validated(run) if has_checkpoint else {}
@@ -83,7 +90,7 @@ def _described(run: Planned) -> Run:
         run=run.name,
         status=state,
         error=_error(status, run.folder) if state == "failed" else "",
-        problem=_problem_name(problem, capacity, policy),
+        problem=_problem_name(problem, capacity, policy, learning_rate),
         num_customers=size,
         capacity=capacity,
         split_delivery=problem.get("split_delivery", False),
@@ -95,7 +102,7 @@ def _described(run: Planned) -> Run:
         instances=instances,
         batch_size=config["batch_size"],
         num_rollouts=config["num_rollouts"],
-        learning_rate=float(config["learning_rate"]),
+        learning_rate=learning_rate,
         settings=settings_of(config),
         seconds=progress.get("seconds"),
         train_seconds=progress.get("train_seconds"),
@@ -172,8 +179,7 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
     if encoder not in ENCODERS:
         raise ValueError(f"encoder._target_ is {section.get('_target_')!r}; the study knows none")
     changes = [mistake] if mistake else []
-    problem = config["problem"]
-    if problem["capacity"] == CAPACITY.get(problem["num_customers"], 0) - 1:
+    if _has_strict_mask(config):
         changes.append(STRICT_MASK)
     if encoder == "embedding":
         is_usual = section["tables"] == "factorised"
@@ -187,6 +193,13 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
     if config["policy"].get("dropout"):
         changes.append("dropout")
     return encoder, ",".join(changes)
+
+
+def _has_strict_mask(config: dict) -> bool:
+    """A vehicle that holds one less is the mask, if the usual one is what is validated."""
+    size = config["problem"]["num_customers"]
+    is_one_less = config["problem"]["capacity"] == CAPACITY.get(size, 0) - 1
+    return is_one_less and config["validation"]["set"] in (f"kool{size}", f"kool{size}-val")
 
 
 def settings_of(config: dict) -> str:
@@ -208,7 +221,9 @@ def settings_of(config: dict) -> str:
 
 def _drawn(problem: dict) -> dict[str, object]:
     """In what the instances differ from those that their generator draws unless told."""
-    generator = getattr(vrp.problem, class_name(problem))
+    generator = getattr(vrp.problem, class_name(problem), None)
+    if generator is None:
+        raise ValueError(f"problem._target_ is {problem['_target_']!r}; the study knows none")
     usual = {f.name: f.default for f in fields(generator) if f.default is not MISSING}
     named = ("num_customers", "capacity", "split_delivery")  # have columns of their own
     return {
@@ -224,14 +239,16 @@ def _precision(checkpoint: dict) -> str:
     return general if products == "float32" else f"{general}, products {products}"
 
 
-def _problem_name(problem: dict, capacity: int, policy: str) -> str:
-    """Another policy than the paper's is another problem to compare the encoders on."""
+def _problem_name(problem: dict, capacity: int, policy: str, learning_rate: float) -> str:
+    """Another policy than the paper's is another problem to compare on, another rate likewise."""
     size = problem["num_customers"]
     kind = class_name(problem).removesuffix("Generator").lower()
     name = f"vrp{size}" if kind == "uniform" else f"{kind}{size}"
     if kind == "uniform" and CAPACITY.get(size) != capacity:
         name += f"-capacity{capacity}"
-    return name if policy == "pointer" else f"{name}-{policy}"
+    if policy != "pointer":
+        name += f"-{policy}"
+    return name if learning_rate == _RATES.get(policy) else f"{name}-rate{learning_rate:g}"
 
 
 def class_name(section: dict) -> str:
@@ -263,8 +280,11 @@ def read_json(path: Path) -> dict | None:
         ValueError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds {found!r}; it must be keys with values")
+    return found

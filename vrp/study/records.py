@@ -15,6 +15,7 @@ from vrp.study.lines import read_lines, write_lines
 
 STATUSES = ("finished", "stopped", "failed", "missing")
 ENCODERS = ("conv1d", "linear", "embedding")  # as encoder= takes them; classes are called alike
+BLIND = "blind"  # the variant of linear that sees no coordinates
 
 # Filled by training, by testing, and by the reference costs of the test set.
 _TRAINED = ("instances", "seconds", "train_seconds", "parameters")

@@ -99,6 +99,8 @@ def tested(described: Run, run: Planned, test: TestSet, decode: str) -> Run:
         kept[key] = {"cost": costs.mean().item(), "gap": gap, "reference_instances": count}
         with whole_file(run.folder / _CACHE, "w") as file:
             file.write(json.dumps(kept, indent=2) + "\n")
+    if set(kept[key]) != {"cost", "gap", "reference_instances"}:
+        raise ValueError(f"{run.folder / _CACHE} is damaged: {key!r} is {kept[key]!r}")
     return replace(
         described,
         checkpoint="last",

@@ -14,10 +14,15 @@ def name(encoder: str) -> str:
 
 
 def title(problem: str) -> str:
-    """As readers know it, with the policy where it is not the paper's."""
+    """As readers know it, with policy and learning rate where they are not the usual ones."""
     size, *details = problem.split("-")
-    details = [d if d.startswith("capacity") else f"{d} policy" for d in details]
-    return size.upper() + (f" ({', '.join(details)})" if details else "")
+    return size.upper() + (f" ({', '.join(map(_detail, details))})" if details else "")
+
+
+def _detail(text: str) -> str:
+    if text.startswith("rate"):
+        return f"learning rate {text.removeprefix('rate')}"
+    return text if text.startswith("capacity") else f"{text} policy"
 
 
 def number(x: float, places: int) -> str:
