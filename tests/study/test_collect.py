@@ -13,7 +13,7 @@ import pytest
 
 from vrp.problem.datasets import reference
 from vrp.study.collect import collect
-from vrp.study.describe import settings_of
+from vrp.study.describe import Planned, describe, settings_of
 from vrp.study.records import read_curves, read_runs, write_curves, write_runs
 from vrp.training.checkpoint import load_checkpoint
 
@@ -151,6 +151,48 @@ def test_another_vehicle_has_no_gap_to_the_usual_ones_tours(tmp_path):
     assert (run.problem, run.capacity) == ("vrp10-capacity60", 60)
     assert run.cost > 0
     assert (run.gap, run.reference_instances) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({}, ("vrp10", "")),
+        ({"learning_rate": 3e-4}, ("vrp10-rate0.0003", "")),
+        ({"problem": {"capacity": 19}}, ("vrp10-capacity19", "")),
+        (
+            {"problem": {"capacity": 19}, "validation": {"set": "kool10-val"}},
+            ("vrp10", "strict_mask"),
+        ),
+        ({"encoder": {"_target_": "vrp.policy.mistakes.BlindEncoder"}}, ("vrp10", "blind")),
+    ],
+)
+def test_what_is_compared_with_what(changed, named, sweep, tmp_path):
+    """Another rate or vehicle is another problem; the strict mask needs the usual one to be it."""
+    config = load_checkpoint(sweep / "linear-s0" / "last.pt")["config"]
+    config |= {"learning_rate": 2e-3}
+    for key, new in changed.items():
+        config[key] = config[key] | new if isinstance(new, dict) else new
+    described = describe(Planned("tried", "linear-s0", tmp_path, config))
+    assert (described.problem, described.variant) == named
+
+
+def test_an_unknown_generator_is_named(sweep, tmp_path):
+    """A problem that this program does not have."""
+    config = load_checkpoint(sweep / "linear-s0" / "last.pt")["config"]
+    config["problem"] = config["problem"] | {"_target_": "vrp.problem.Torus"}
+    with pytest.raises(ValueError, match=r"'vrp.problem.Torus'; the study knows none"):
+        describe(Planned("tried", "linear-s0", tmp_path, config))
+
+
+def test_damaged_results_are_named(collected, sweep, tmp_path):
+    """Whatever a run's tests.json holds."""
+    folder = tmp_path / "conv1d-s0"
+    shutil.copytree(sweep / "conv1d-s0", folder)
+    content = json.loads((folder / "tests.json").read_text())
+    content["kool10 greedy 20"] = {"price": 1.0}
+    (folder / "tests.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tests.json is damaged: 'kool10 greedy 20' is"):
+        collect([folder], ["kool10"], 20)
 
 
 def test_results_are_kept_while_the_checkpoint_is_the_same(collected, sweep):

@@ -72,6 +72,19 @@ def test_any_sweep_gets_an_answer(tmp_path):
     assert "**No answer yet.**" in (tmp_path / "mine" / "report.md").read_text()
 
 
+def test_a_sweep_of_another_problem_gets_an_answer(tmp_path):
+    """Where there is nothing of the study's problem, its rules decide on the one that there is."""
+    made = [run(name, s, 6.6, problem="vrp20") for name in ("conv1d", "linear") for s in range(3)]
+    runs = [replace(each, cost=each.cost + 0.001 * each.seed) for each in made]
+    runs = [replace(each, cost=each.cost + 1e-4 * (each.encoder == "linear")) for each in runs]
+    files = write(tmp_path / "mine", runs)
+    assert main(files) == 0
+    report = (tmp_path / "mine" / "report.md").read_text()
+    assert "**Equivalent.** On VRP20" in report
+    assert "instances of `kool20`" in report
+    assert "Not as planned" not in report
+
+
 def test_what_lies_beside_the_files_belongs_to_their_report(tmp_path):
     """The remarks and the plan's seeds are in it wherever it is written."""
     files = write(tmp_path / "mine", [run(name, 0, 4.8, "mine") for name in ("conv1d", "linear")])

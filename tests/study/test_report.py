@@ -245,7 +245,7 @@ def test_effects_and_ranks_are_those_put_in(whole):
     assert not found["tf32"].is_longer
     assert not found["tf32"].is_slower
     assert re.search(
-        r"\| `reshape` \| - \| - \| 4 \| .* \| > 3\.93 \| [<0-9. ]+ \| 0 of 4 \| both \|",
+        r"\| `reshape` \| - \| - \| 4 \| .* \| > 3\.93 \| - \| 0 of 4 \| both \|",
         whole[2].markdown,
     )
     text = words(whole[2].sections[0])
@@ -254,7 +254,7 @@ def test_effects_and_ranks_are_those_put_in(whole):
         r"longer training with worse results: of `reshape`, 4 of 4 runs never became as good",
         text,
     )
-    assert re.search(r"(No harm|Not decided): .*`tf32` \(", text)
+    assert re.search(r"Not decided: .*`tf32` \(", text)
 
 
 def test_no_change_is_blamed_without_reason():
@@ -292,7 +292,8 @@ def test_equal_encoders_learn_equally_fast():
         )
         found += [analysis.slowdown(comparison).ratio for comparison in (ours, theirs)]
     assert np.mean([math.log(ratio.value) for ratio in found]) == pytest.approx(0, abs=0.02)
-    assert sum(ratio.low > 1 for ratio in found) <= 12  # 10 % of 120; 2.5 % are expected
+    is_other = [not ratio.low <= 1 <= ratio.high for ratio in found[::2]]
+    assert sum(is_other) <= 8  # of 60, where 3 are expected: more in 1 of 300 such tests
 
 
 def test_learning_is_compared_on_equal_instances_only():
@@ -323,6 +324,60 @@ def test_what_does_not_learn_is_no_slow_learning():
     assert "`slow` (+" in said
     assert "shows longer training with worse results: 4 of 4 runs never became" in said
     assert "with nothing learned after a tenth of the budget: `flattened` (+" in said
+
+
+def test_a_bound_has_no_p():
+    """Three runs that never get there: the spread of their lateness is not known, only the end."""
+    for cost, shown in ((6.5, "both"), (5.0, "neither")):
+        runs = exactly([0.0, 0.01, 0.02])
+        runs += [run("linear", s, cost, "suspects", "slow", val_gap=40.0) for s in range(3)]
+        (effect,) = Analysis(runs, curves(runs), PLAN).suspects("vrp10")
+        assert (effect.slowdown.reached, effect.slowdown.p, effect.p_slowdown) == (0, None, None)
+        assert effect.slowdown.ratio.value > 2
+        assert effect.shows == shown
+
+
+def test_changes_at_another_rate_have_a_sentence_of_their_own():
+    """They are compared with linear at that rate, and no change of the usual rate joins them."""
+    runs = exactly([0.0, 0.01, 0.02])
+    runs += [run("linear", s, 5.5 + s / 100, "suspects", "flattened") for s in range(3)]
+    slow = {"test_set": "kool10", "capacity": 20, "learning_rate": 3e-4}
+    for variant, cost in (("", 6.0), ("flattened", 6.2)):
+        for seed in range(3):
+            made = run("linear", seed, cost + seed / 100, "rate", variant, **slow)
+            runs.append(replace(made, problem="vrp10-rate0.0003"))
+    said = words(make_report(runs, [], PLAN).sections[0])
+    usual, rate = said.split("**On VRP10 (learning rate 0.0003):**")
+    assert re.search(r"`flattened` \(\+10\.\d\d %\) makes tours longer", usual)
+    assert "`flattened` (+3.33 %) makes tours longer" in rate
+
+
+def test_the_blind_encoder_is_a_yardstick():
+    """It is no change that was tried, and stands beside those that are."""
+    runs = exactly([0.0, 0.01, 0.02])
+    runs += [run("linear", s, 5.5 + s / 100, "suspects", "flattened") for s in range(3)]
+    runs += [run("linear", 0, 7.0, "suspects", "blind")]
+    report = make_report(runs, [], PLAN)
+    said = words(report.sections[0])
+    assert "Of 1 change tried" in said
+    assert "sees no coordinates at all (`blind`) makes tours 40.00 % longer (one seed" in said
+    assert re.search(r"\| `blind` \| no coordinates at all, a yardstick \|", report.markdown)
+
+
+def test_rarely_seen_coordinates_are_judged_after_correction():
+    """What is lost is compared seed by seed, and its p joins all others."""
+    for more, said in ((9.0, "Yes: "), (-9.0, "No, less: "), (0.0, "That is not shown: ")):
+        runs = pairs({"conv1d": 0, "linear": 0, "embedding": 1}, 3)
+        random = np.random.default_rng(0)
+        for usual in [r for r in runs if r.encoder != "conv1d"]:
+            percent = 20 + random.normal(0, 0.2) + more * (usual.encoder == "embedding")
+            name = f"{usual.encoder}-s{usual.seed}"
+            cost = usual.cost * (1 + percent / 100)
+            runs.append(replace(usual, sweep="rare", run=name, problem="banded10", cost=cost))
+        analysis = Analysis(runs, [], PLAN)
+        assert analysis.rare.more.value == pytest.approx(more, abs=0.5)
+        assert analysis.adjusted_difference(analysis.rare) > analysis.rare.p
+        assert f"goes on straight? {said}" in make_report(runs, [], PLAN).markdown
 
 
 def test_what_a_rule_costs_is_no_slow_learning():
@@ -396,6 +451,7 @@ def test_holms_family_is_all_that_is_secondary(whole):
         != (PLAN.test_set, PLAN.decode, set(PLAN.encoders))
         for c in family
     )
+    family.append(analysis.rare)
     assert [analysis.adjusted_difference(c) for c in family] == holm([c.p for c in family])
     asked = analysis.equivalence_families
     pairs_asked = {frozenset((c.name, c.reference)) for c in asked["encoders"]}

@@ -24,6 +24,7 @@ def account(analysis: Analysis) -> Section:
         "hours in all", "threads", "side by side", "precision",
     )  # fmt: skip
     rows = tuple(_row(analysis, rows) for rows in groups.values())
+    lost = _lost(analysis)
     blocks: list[Block] = [
         Table(header, rows),
         Text(
@@ -34,9 +35,7 @@ def account(analysis: Analysis) -> Section:
             f"do not compare the encoders. Device: {_words(run.device for run in runs)}; torch "
             f"{_words(run.torch for run in runs)}. {tally(analysis)}"
         ),
-        Items(_lost(analysis))
-        if _lost(analysis)
-        else Text("No run failed, is unfinished or missing."),
+        Items(lost) if lost else Text("No run failed, is unfinished or missing."),
     ]
     blocks.append(Items(_settings(runs)))
     if study.pilot_runs:

@@ -12,7 +12,8 @@ from vrp.study.comparison import Comparison, Test, variant_name
 from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.price import price, without
-from vrp.study.records import CurvePoint, Run
+from vrp.study.rare import Rare, rarely_seen
+from vrp.study.records import BLIND, CurvePoint, Run
 from vrp.study.statistics import Interval, holm, mean_interval
 from vrp.study.steps import StepTime
 from vrp.study.study import Study
@@ -38,7 +39,7 @@ class Effect:
         p: of a difference in cost, after Holm's correction; None without two pairs.
         p_equivalence: of equivalence, likewise.
         p_slowdown: of another speed of learning, after Holm's correction over all effects of the
-            study; None without two pairs.
+            study; None without two pairs that got there.
         alpha: level of all.
     """
 
@@ -76,7 +77,14 @@ class Effect:
 
     @property
     def is_slower(self) -> bool:
-        """Whether it needs more instances."""
+        """Whether it needs more instances.
+
+        Of a kind of which no run ever gets where plain linear is early, the final cost decides.
+        """
+        if self.slowdown is None:
+            return False
+        if not self.slowdown.reached:
+            return self.is_longer
         is_other = self.p_slowdown is not None and self.p_slowdown < self.alpha
         return is_other and self.slowdown.ratio.value > 1
 
@@ -135,6 +143,7 @@ class Analysis:
         problems = dict.fromkeys([*self.study.problems, *(r.problem for r in self.study.tested)])
         changed = {problem: self._changed(problem) for problem in problems}
         self.families = self._families(changed)
+        self.rare = rarely_seen(self.study)
         self._difference, self._equivalence = self._adjust()
         found = {problem: self._effects(kinds) for problem, kinds in changed.items()}
         self.effects = _with_corrected_speed(found)
@@ -207,14 +216,14 @@ class Analysis:
         )
 
     def suspects(self, problem: str) -> list[Effect]:
-        """The variants of linear and conv1d, the best reproduction first."""
+        """The variants of linear and conv1d but the blind one, the best reproduction first."""
         found = self.effects.get(problem, [])
-        return [e for e in found if e.encoder != "embedding" and e.variant]
+        return [e for e in found if e.encoder != "embedding" and e.variant not in ("", BLIND)]
 
     def control(self, problem: str) -> list[Effect]:
-        """Conv1d as it is, where there are suspects."""
-        found = self.effects.get(problem, [])
-        return [e for e in found if e.encoder == "conv1d" and not e.variant]
+        """Conv1d as it is, where there are suspects, and a linear that sees nothing."""
+        found = [e for e in self.effects.get(problem, []) if e.encoder != "embedding"]
+        return [e for e in found if e.variant in ("", BLIND)]
 
     def tables(self, problem: str) -> list[Effect]:
         """Embedding as it is, and its variants."""
@@ -243,9 +252,12 @@ class Analysis:
         asked = [c for c in self.families["encoders"] if {c.name, c.reference} == pair]
         return {"encoders": asked, "changes": self.families["changes"]}
 
-    def _adjust(self) -> tuple[dict[Comparison, float], dict[Comparison, float]]:
+    def _adjust(self) -> tuple[dict[Comparison | Rare, float], dict[Comparison, float]]:
         """Holm's p of all secondary comparisons, of a difference and of equivalence."""
+        all_of: list[Comparison | Rare]
         all_of = [c for family in self.families.values() for c in family]
+        if self.rare is not None and self.rare.p is not None:
+            all_of.append(self.rare)
         asked = [c for family in self.equivalence_families.values() for c in family]
         return (
             dict(zip(all_of, holm([c.p for c in all_of]), strict=True)),
@@ -257,7 +269,7 @@ class Analysis:
         """How many there are beside the primary one."""
         return len(self._equivalence)
 
-    def adjusted_difference(self, comparison: Comparison | None) -> float | None:
+    def adjusted_difference(self, comparison: Comparison | Rare | None) -> float | None:
         """Holm's p of the difference; None without two seeds."""
         return self._difference.get(comparison)
 

@@ -70,7 +70,7 @@ def verdict_text(analysis: Analysis) -> str:
         text = (
             f"**Equivalent.** On {problem}, {long} and {theirs} end with tours of the same length, "
             f"to within {margin}. {measured}; {equal}, level {plan.alpha:g}. A correct replacement "
-            "of the one by the other does not explain worse results."
+            "of the one by the other does not explain worse results here."
         )
         if primary.p < plan.alpha:
             text += f" There is a difference ({unequal}), but it is smaller than the margin."
@@ -217,7 +217,7 @@ def _how_often(found: OneSeed) -> str:
     else:
         seen = f"{number(100 * found.share.value, 0)} % of the pairs differ by {size} or more ("
         seen += f"up to {number(found.largest, 2)} %"
-    return f"{seen}; normal outcomes of this spread would in at most {most} % of them)."
+    return f"{seen}; of normal outcomes of this spread, by the upper end of its interval {most} %)."
 
 
 def _embedding(analysis: Analysis) -> str:
@@ -271,7 +271,10 @@ def _embedding_elsewhere(analysis: Analysis) -> str:
             is_clustered = "clustered" in c.test.test_set
             where = "clustered instances" if is_clustered else title(c.test.problem)
             how = "" if c.test.decode == analysis.plan.decode else f", {c.test.decode},"
-            parts.append(f"on {where}{how} they are {change(c.percent)} ({in_text(c.percent)})")
+            p = analysis.adjusted_difference(c)
+            is_shown = p is not None and p < analysis.plan.alpha
+            rest = in_text(c.percent) + ("" if is_shown else ", not shown after correction")
+            parts.append(f"on {where}{how} they are {change(c.percent)} ({rest})")
     listing = "; ".join(parts)
     return f" {listing[0].upper()}{listing[1:]}." if parts else ""
 

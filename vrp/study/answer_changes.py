@@ -7,15 +7,27 @@ from collections.abc import Sequence
 from vrp.study.analysis import Analysis, Effect
 from vrp.study.learning import Slowdown
 from vrp.study.suspects import strikes
-from vrp.study.wording import between, change, count, in_text, listed, number, signed
+from vrp.study.wording import between, change, count, in_text, listed, number, signed, title
 
 
 def changes_tried(analysis: Analysis) -> str:
-    """Which change comes closest to longer training with worse results, and what the others do."""
-    suspects = analysis.suspects(analysis.plan.problem)
-    tried = [effect for effect in suspects if effect.p is not None]
+    """Which change comes closest to longer training with worse results, and what the others do.
+
+    First on the plan's problem, then wherever else changes were tried.
+    """
+    usual = analysis.plan.problem
+    found = [_tried(analysis, usual) or "Which mistake makes Linear look worse: no data."]
+    for problem in analysis.effects:
+        if problem != usual and (said := _tried(analysis, problem)):
+            found.append(f"**On {title(problem)}:** {said[0].lower()}{said[1:]}")
+    return " ".join(found)
+
+
+def _tried(analysis: Analysis, problem: str) -> str:
+    """Of one problem; empty without a change of two seeds."""
+    tried = [effect for effect in analysis.suspects(problem) if effect.p is not None]
     if not tried:
-        return "Which mistake makes Linear look worse: no data."
+        return ""
     best = tried[0]
     if not (best.is_longer or best.is_slower):
         return (
@@ -24,6 +36,7 @@ def changes_tried(analysis: Analysis) -> str:
         )
     first = [effect for effect in tried if effect.shows == best.shows]
     parts = [f"Of {count(len(tried), 'change')} tried, {_reproduces(first)}."]
+    parts += [_yardstick(effect) for effect in analysis.control(problem) if effect.variant]
     alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
     if alone:
         parts.append(f"Only a swap to Linear invites {listed(alone)}.")
@@ -33,7 +46,21 @@ def changes_tried(analysis: Analysis) -> str:
 
 
 def _named(effect: Effect) -> str:
-    return f"`{effect.name}` ({signed(effect.comparison.percent.value)} %)"
+    percent = f"{signed(effect.comparison.percent.value)} %"
+    if effect.shows == "slower":
+        percent = f"{number(effect.slowdown.ratio.value, 1)} times the instances, {percent}"
+    return f"`{effect.name}` ({percent})"
+
+
+def _yardstick(effect: Effect) -> str:
+    """How bad a policy is that has nothing to go by."""
+    percent = effect.comparison and effect.comparison.percent
+    if percent is None:
+        return ""
+    return (
+        f"For comparison, a policy that sees no coordinates at all (`{effect.name}`) makes tours "
+        f"{change(percent)} ({in_text(percent)})."
+    )
 
 
 def _reproduces(first: Sequence[Effect]) -> str:
@@ -46,7 +73,7 @@ def _reproduces(first: Sequence[Effect]) -> str:
             f"{names} {'shows' if one else 'show'} longer training with worse results:{whose} "
             f"{late(best.slowdown)}"
         )
-    none = "none makes training longer and its results worse in the end"
+    none = "none is shown to make training longer and its results worse in the end"
     if best.shows == "longer tours, stops learning":
         return (
             f"{none}; {names} {'stops' if one else 'stop'} it: nothing is learned after a tenth of "
@@ -58,19 +85,21 @@ def _reproduces(first: Sequence[Effect]) -> str:
 
 def _other_mistakes(others: Sequence[Effect]) -> list[str]:
     """What the changes after the first ones show, most to least."""
-    words = {
-        "longer tours, stops learning": "Longer tours, with nothing learned after a tenth of the "
-        "budget:",
-        "longer tours": "Longer tours only:",
-        "slower": "Longer training only:",
-    }
     shown: dict[str, list[str]] = {}
     for effect in others:
-        kind = words.get(effect.shows)
-        if kind is None:
-            kind = "No harm:" if effect.is_equivalent else "Not decided:"
-        shown.setdefault(kind, []).append(_named(effect))
-    return [f"{kind} {listed(names)}." for kind, names in shown.items()]
+        shown.setdefault(_kind(effect), []).append(_named(effect))
+    return [f"{kind}: {listed(names)}." for kind, names in shown.items()]
+
+
+def _kind(effect: Effect) -> str:
+    end = "equal tours at the end" if effect.is_equivalent else "at the end not decided"
+    words = {
+        "longer tours, stops learning": "Longer tours, with nothing learned after a tenth of the "
+        "budget",
+        "longer tours": "Longer tours, slower learning not shown",
+        "slower": f"Slower learning, {end}",
+    }
+    return words.get(effect.shows, "No harm" if effect.is_equivalent else "Not decided")
 
 
 def _price(effect: Effect) -> str:

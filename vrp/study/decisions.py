@@ -153,11 +153,13 @@ def secondary_section(analysis: Analysis) -> Section:
         "Holm's correction is over all secondary comparisons with two seeds or more: "
         f"{len(analysis.families['encoders'])} of encoders, here, "
         f"{count(len(analysis.families['changes']), 'change')} in section 6 and "
-        f"{count(len(analysis.families['tables']), 'table')} in section 7. Of two encoders, "
+        f"{count(len(analysis.families['tables']), 'table')} in section 7, with the loss on rarely "
+        "seen coordinates there, if two seeds have it. Of two encoders, "
         f"equivalence is asked of {listed(map(name, analysis.plan.encoders))} only, and of no "
         f"table; its p are corrected over {count(analysis.equivalence_tests, 'test')}. After "
         f"correction, a p below {analysis.plan.alpha:g} counts. Speeds of learning are corrected "
-        "by themselves, over sections 6 and 7. Intervals are not corrected."
+        "by themselves, over sections 6 and 7. Intervals are not corrected, and step times, which "
+        "nothing is decided by, are no part of it."
     )
     return Section(heading, (Table(header, tuple(rows)), Text(note)))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import vrp.problem
 from vrp.problem.datasets import CAPACITY
 from vrp.study.price import STRICT_MASK
-from vrp.study.records import BLIND, ENCODERS, CurvePoint, Run
+from vrp.study.records import BINS, BLIND, ENCODERS, CurvePoint, Run
 from vrp.training.checkpoint import CheckpointError, load_checkpoint
 
 CHECKPOINT = "last.pt"
@@ -21,7 +21,6 @@ _MISTAKES = {
     "Tf32Encoder": "tf32",
     "BlindEncoder": BLIND,
 }
-_BINS = 64  # of the embedding without a variant
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
 _RATES = {"pointer": 2e-3, "attention": 3e-4}  # of the study
 
@@ -185,7 +184,7 @@ def _encoder_and_variant(config: dict) -> tuple[str, str]:
         is_usual = section["tables"] == "factorised"
         if not is_usual:
             changes.append(section["tables"])
-        if section["bins"] != _BINS or not is_usual:
+        if section["bins"] != BINS or not is_usual:
             changes.append(f"bins={section['bins']}")
         changes += [f"{key}={section[key]}" for key in _TABLE_KEYS if section.get(key)]
     if section["init"] != "torch":

@@ -6,17 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from vrp.study.analysis import Analysis, costs, mean_of
-from vrp.study.comparison import SETTINGS, Test, check_comparable
+from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
 from vrp.study.figures import by_bins
-from vrp.study.records import Run
-from vrp.study.statistics import Interval, mean_interval, paired_difference
-from vrp.study.study import BANDED, by_seed_of
-from vrp.study.wording import estimate, name, span, title
-
-_PLAIN_BINS = 64  # of EmbeddingEncoder, where nothing else is said
-_TRAINED_ALIKE = tuple(setting for setting in SETTINGS if setting != "problem")
+from vrp.study.records import BINS, Run
+from vrp.study.statistics import Interval, mean_interval
+from vrp.study.study import by_seed_of
+from vrp.study.wording import estimate, name, p_text, span, title
 
 
 def embedding_section(analysis: Analysis) -> Section:
@@ -93,7 +90,7 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
 
 def _bins(variant: str) -> int:
     found = re.search(r"\bbins=(\d+)", variant)
-    return int(found[1]) if found else _PLAIN_BINS
+    return int(found[1]) if found else BINS
 
 
 def _kind(variant: str) -> str:
@@ -106,40 +103,27 @@ def _kind(variant: str) -> str:
 
 def _rarely_seen(analysis: Analysis) -> list[Block]:
     """Encoders trained where part of the square is rare, on the plan's uniform set."""
-    study, plan = analysis.study, analysis.plan
-    asked = (plan.test_set, plan.decode)
-    found: dict[str, list[Run]] = {}
-    for run in study.tested:
-        is_banded = run.problem.startswith(BANDED) and not run.variant
-        if is_banded and (run.test_set, run.decode) == asked:
-            found.setdefault(run.encoder, []).append(run)
-    if not found:
+    rare = analysis.rare
+    if rare is None:
         return [Text("Rarely seen coordinates: no data, no run of `+sweep=rare_coordinates`.")]
-    uniform = study.plain(Test(plan.problem, *asked))
-    rows, lost = [], {}
-    for encoder, runs in sorted(found.items()):
-        usual = uniform.get(encoder, {})
-        check_comparable([*runs, *usual.values()], _TRAINED_ALIKE)
-        lost[encoder] = {
-            r.seed: 100 * (r.cost / usual[r.seed].cost - 1) for r in runs if r.seed in usual
-        }
-        losses = list(lost[encoder].values())
-        partners = [usual[seed] for seed in lost[encoder]]
+    rows = []
+    for encoder, runs in rare.banded.items():
+        partners, losses = rare.uniform[encoder].values(), rare.losses(encoder).values()
         rows.append(
             (
                 name(encoder),
                 str(len(runs)),
-                estimate(mean_interval(costs(runs)), 4),
+                estimate(mean_interval(costs(runs.values())), 4),
                 estimate(mean_interval(costs(partners)), 4) if partners else "-",
-                estimate(mean_interval(losses), 2, sign=True, unit=" %") if losses else "-",
+                estimate(mean_interval(list(losses)), 2, sign=True, unit=" %") if losses else "-",
             )
         )
     text = (
         "**Rarely seen coordinates.** In training, one coordinate in a hundred lay in the upper "
-        f"quarter of its axis; the test, `{plan.test_set}`, is uniform. Does a table, which learns "
-        "nothing of a cell that it does not see, lose more by this than a linear map, which goes "
-        f"on straight? {_loses_more(lost)} The loss is against the same seeds trained on uniform "
-        "instances."
+        f"quarter of its axis; the test, `{analysis.plan.test_set}`, is uniform. Does a table, "
+        "which learns nothing of a cell that it does not see, lose more by this than a linear map, "
+        f"which goes on straight? {_loses_more(analysis)} The loss is against the same seeds "
+        "trained on uniform instances."
     )
     header = (
         "encoder", "seeds", "cost, rare in training", "cost of these seeds, uniform in training",
@@ -148,17 +132,18 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
     return [Text(text), Table(header, tuple(rows))]
 
 
-def _loses_more(lost: dict[str, dict[int, float]]) -> str:
-    """Embedding's losses by seed, in percent, against Linear's."""
-    ours, theirs = lost.get("embedding", {}), lost.get("linear", {})
-    seeds = sorted(ours.keys() & theirs.keys())
-    if len(seeds) < 2:
+def _loses_more(analysis: Analysis) -> str:
+    """Embedding's losses, in percent, against Linear's."""
+    more, p = analysis.rare.more, analysis.adjusted_difference(analysis.rare)
+    if p is None:
         return "It takes two seeds of both to say."
-    more = paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])
-    found = f"Embedding's loss minus Linear's is {estimate(more, 2, sign=True)} percentage points"
-    if more.low > 0:
-        return f"Yes: {found}."
-    return f"No, less: {found}." if more.high < 0 else f"That is not shown: {found}."
+    found = (
+        f"Embedding's loss minus Linear's is {estimate(more, 2, sign=True)} percentage points, "
+        f"{p_text(p)} after Holm's correction"
+    )
+    if p >= analysis.plan.alpha:
+        return f"That is not shown: {found}."
+    return f"Yes: {found}." if more.value > 0 else f"No, less: {found}."
 
 
 def _other_sets(analysis: Analysis) -> list[Block]:

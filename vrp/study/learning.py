@@ -77,7 +77,8 @@ class Slowdown:
         ratio: geometric mean over the seeds with its interval; a lower bound where a run never
             got there, since it is counted as if it had with its last instance.
         p: of a ratio other than 1, from the two-sided t-test of its logarithm over the seeds;
-            None without two pairs.
+            None without two pairs, and where a run never got there: of a bound the spread is not
+            known.
         reached: how many runs got there.
         count: pairs.
     """
@@ -167,7 +168,8 @@ class Curves:
             return None
         found = mean_interval(logs)
         ratio = Interval(*(_exp(x) for x in (found.value, found.low, found.high)), found.count)
-        p = difference_p(logs, [0.0] * len(logs)) if len(logs) > 1 else None
+        is_known = reached == len(logs) > 1
+        p = difference_p(logs, [0.0] * len(logs)) if is_known else None
         return Slowdown(ratio, p, reached, len(logs))
 
 

@@ -15,6 +15,7 @@ from vrp.study.lines import read_lines, write_lines
 
 STATUSES = ("finished", "stopped", "failed", "missing")
 ENCODERS = ("conv1d", "linear", "embedding")  # as encoder= takes them; classes are called alike
+BINS = 64  # of the embedding without a variant
 BLIND = "blind"  # the variant of linear that sees no coordinates
 
 # Filled by training, by testing, and by the reference costs of the test set.

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from vrp.study.analysis import Analysis, Effect, costs
 from vrp.study.comparison import BySeed, Test
-from vrp.study.document import Block, Picture, Section, Table, Text
+from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
 from vrp.study.figures import Dots, dot_rows
 from vrp.study.learning import values_at
 from vrp.study.price import allowed_load, freed
+from vrp.study.records import BLIND
 from vrp.study.statistics import mean_interval, one_seed
 from vrp.study.wording import estimate, name, number, share, title
 
@@ -37,6 +38,7 @@ _CHANGES = {
     ),
     "glorot": ("the encoder starts with Glorot's weights and no bias, as in TensorFlow", "both"),
     "dropout": ("dropout of 0.1 on the LSTM's input, as in the paper", "both"),
+    BLIND: ("no coordinates at all, a yardstick", "-"),
 }
 
 _SHOWN = (1, 2)  # percent: differences that a single pair of runs is asked for
@@ -54,34 +56,42 @@ def suspects_section(analysis: Analysis) -> Section:
     for problem in analysis.effects:
         blocks += _suspects(analysis, problem)
     if blocks:
-        blocks.insert(0, Text(_suspects_rule(analysis)))
+        blocks = [*_suspects_rule(analysis), *blocks]
     else:
         blocks.append(Text("No data: no counted run has a changed linear or conv1d encoder."))
     return Section("What can make Linear look worse", (*blocks, *_single_seed(analysis)))
 
 
-def _suspects_rule(analysis: Analysis) -> str:
-    return (
-        "Each change is compared with plain Linear of the same seeds and the same budget. The "
-        "observation to reproduce is longer training and worse results, so two things are "
-        "measured. One is the final cost: `longer` or `shorter` if it differs, `equal` if it is "
-        f"equivalent within ±{analysis.plan.margin_percent:g} %, else `not decided`. The other "
-        "is how many training instances it "
-        "takes to get where plain Linear is, on average, at a quarter of the budget, as a multiple "
-        "of what plain Linear's run of the seed takes (geometric mean); a run that never gets "
-        "there counts with its whole budget, and the multiple is then a lower bound, whose p knows "
-        "the spread of plain Linear's runs only where none got there; `slower` is one that differs "
-        "from 1. All p are after Holm's correction (section 4). Where a "
-        "change has rules of its own, what they cost near-optimal tours is taken off before. "
-        "`strikes` says whose users the change would strike when the layers are swapped: what "
-        "strikes Linear alone can make it look worse than Conv1d, what strikes Conv1d alone can "
-        "only make it look better, and what strikes both can do either where only one of the two "
-        "programs has it. Conv1d is in the table as a control. First come changes that show both "
-        "and still learn "
-        "after a tenth of the budget, then those that learn nothing more from there on, then those "
-        "with longer tours only, then those that only learn more slowly; within these by the final "
-        "cost."
-    )
+def _suspects_rule(analysis: Analysis) -> list[Block]:
+    margin = f"±{analysis.plan.margin_percent:g} %"
+    return [
+        Text(
+            "Each change is compared with plain Linear of the same seeds, budget and learning "
+            "rate. The observation to reproduce is longer training and worse results. All p are "
+            "after Holm's correction (section 4). The columns:"
+        ),
+        Items(
+            (
+                "`strikes`: whose users the change would strike when the layers are swapped. What "
+                "strikes Linear alone can make it look worse than Conv1d, what strikes Conv1d "
+                "alone can only make it look better, and what strikes both can do either where "
+                "only one of the two programs has it. Conv1d is in the table as a control, and "
+                f"`{BLIND}`, which sees no coordinates, as a yardstick.",
+                "`tours`: of the final cost, `longer` or `shorter` if it differs, `equal` if it is "
+                f"equivalent within {margin}, else `not decided`.",
+                "`instances needed`: to get where plain Linear is, on average, at a quarter of the "
+                "budget, as a multiple of what plain Linear's run of the seed takes (geometric "
+                "mean). A run that never gets there counts with its whole budget; the multiple is "
+                "then a lower bound, without a p. Where a change has rules of its own, what they "
+                "cost near-optimal tours is taken off before.",
+                "`shows`: `slower` if that multiple differs from 1, or if no run gets there and "
+                "the final tours are longer; `both` with longer tours. First come changes that "
+                "show both and still learn after a tenth of the budget, then those that learn "
+                "nothing more from there on, then those with longer tours, then those that learn "
+                "more slowly; within these by the final cost.",
+            )
+        ),
+    ]
 
 
 def _suspects(analysis: Analysis, problem: str) -> list[Block]:
@@ -91,7 +101,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     rows = tuple(
         (
             f"`{effect.name}`",
-            _CHANGES.get(effect.name, ("-",))[0] if effect.variant else "no mistake, a control",
+            _CHANGES.get(effect.name, ("-",))[0] if effect.variant else "no change, a control",
             strikes(effect.name),
             str(len(effect.rows)),
             estimate(mean_interval(costs(effect.rows)), 4) if effect.rows else "-",
