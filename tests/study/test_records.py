@@ -142,7 +142,7 @@ def test_what_was_not_run_was_not_measured(status, column):
         ("sweep,run\na,b\n", "missing: status.*must be sweep,run,status"),
         (",".join([*COLUMNS, "mood"]) + "\n", "unknown: 'mood'"),
         (",".join(reversed(COLUMNS)) + "\n", "their order differs"),
-        (",".join(COLUMNS) + "\na,b\n", "line 2: 2 columns; there must be 36"),
+        (",".join(COLUMNS) + "\na,b\n", "line 2: 2 columns; there must be 37"),
     ],
     ids=["empty", "no runs", "few columns", "more columns", "other order", "short line"],
 )

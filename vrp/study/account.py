@@ -21,7 +21,7 @@ def account(analysis: Analysis) -> Section:
         groups.setdefault((run.sweep, run.problem), []).append(run)
     header = (
         "sweep", "problem", "runs", "counted", "instances each", "batch", "K", "minutes each",
-        "hours in all", "threads", "side by side", "precision",
+        "hours in all", "threads", "side by side", "precision", "commits",
     )  # fmt: skip
     rows = tuple(_row(analysis, rows) for rows in groups.values())
     lost = _lost(analysis)
@@ -32,7 +32,8 @@ def account(analysis: Analysis) -> Section:
             f"{_hours(study.pilot_runs.values())} in pilots. Minutes are wall-clock with "
             "everything included; runs side by side, of one sweep or of several, share the "
             "machine, so their seconds and rates "
-            f"do not compare the encoders. Device: {_words(run.device for run in runs)}; torch "
+            f"do not compare the encoders. Commits, where runs recorded them, are those at "
+            f"which they were saved last. Device: {_words(run.device for run in runs)}; torch "
             f"{_words(run.torch for run in runs)}. {tally(analysis)}"
         ),
         Items(lost) if lost else Text("No run failed, is unfinished or missing."),
@@ -74,6 +75,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         span(run.threads for run in runs if run.threads is not None),
         span(run.side_by_side for run in runs if run.side_by_side is not None),
         _words(run.precision for run in runs),
+        _words(run.commit for run in runs),
     )
 
 

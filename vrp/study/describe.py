@@ -110,6 +110,7 @@ def _described(run: Planned) -> Run:
         device=checkpoint.get("device", ""),
         precision=_precision(checkpoint),
         torch=versions.get("torch", ""),
+        commit=versions.get("commit") or "",
         parameters=sum(t.numel() for t in checkpoint["policy"].values()) if checkpoint else None,
         checkpoint="",
         test_set="",

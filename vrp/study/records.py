@@ -64,6 +64,7 @@ class Run:
         device: such as cpu.
         precision: of the arithmetic, and of the large products where their factors are rounded.
         torch: its version.
+        commit: of this program, when the run was last saved; empty where not known.
         parameters: of the policy.
         checkpoint: which one was tested, `last` in the study.
         test_set: such as kool10.
@@ -102,6 +103,7 @@ class Run:
     device: str
     precision: str
     torch: str
+    commit: str
     parameters: int | None
     checkpoint: str
     test_set: str

@@ -23,8 +23,8 @@ _CHANGES = {
         "Linear",
     ),
     "flattened": (
-        "one Linear over all coordinates at once, not one per node; it could be the right map, but "
-        "does not learn it",
+        "one Linear over all coordinates at once, not one per node; the right map is one of those "
+        "that it can learn",
         "Linear",
     ),
     "strict_mask": (
