@@ -10,12 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from vrp.problem import Instances
 from vrp.problem.datasets import reference
 from vrp.study.collect import collect
 from vrp.study.describe import Planned, describe, settings_of
 from vrp.study.records import read_curves, read_runs, write_curves, write_runs
+from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import load_checkpoint
+from vrp.training.step import TrainingStep, make_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -229,12 +233,31 @@ def test_the_files_hold_it_all(collected, tmp_path):
 
 
 def test_equal_seeds_pair(sweep):
-    """Conv1d and linear begin equal; each encoder sees the same batches: the first cost says so."""
-    start = {}
+    """Conv1d and linear begin equal, as the first cost says; embedding sees the same batches."""
+    start, seen = {}, {}
     for name in ("conv1d-s0", "linear-s0", "embedding-s0"):
         rows = (sweep / name / "metrics.csv").read_text().splitlines()
         start[name] = rows[1].split(",")[5]
+        seen[name] = batches(load_checkpoint(sweep / name / "last.pt")["config"])
     assert start["conv1d-s0"] == start["linear-s0"] != start["embedding-s0"]
+    assert torch.equal(seen["linear-s0"], seen["embedding-s0"])
+    assert torch.equal(seen["linear-s0"], seen["conv1d-s0"])
+
+
+def batches(config: dict) -> torch.Tensor:
+    """The customers of its first two training steps."""
+    generator, seen = build_generator(config), []
+
+    def recorded(*asked: object) -> Instances:
+        seen.append(generator(*asked))
+        return seen[-1]
+
+    learner = build_learner(config, generator)
+    optimizer = make_optimizer(config, learner)
+    step = TrainingStep(config, recorded, learner, optimizer, torch.device("cpu"))
+    for number in range(2):
+        step(number, number * config["batch_size"])
+    return torch.stack([instances.customers for instances in seen])
 
 
 def test_the_mask_with_one_less_is_a_variant(tmp_path):

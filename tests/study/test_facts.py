@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ from vrp.study.facts.record import DEPENDS, FALSE, TRUE, Fact, error_of, verdict
 from vrp.study.facts.subjects import CONTROLS  # noqa: E402
 from vrp.study.steps import StepTime  # noqa: E402
 
+README = ROOT / "README.md"
 STORED = ROOT / "checkpoints" / "encoder-study" / "layer-facts.md"
 TINY = Budget(
     seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1,
@@ -159,6 +161,17 @@ def test_the_stored_table_is_of_these_claims(facts):
     made = [line for line in page.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[:3] for row in rows] == [row.split(" | ")[:3] for row in made]
     assert set(facts) >= CONTROLS
+
+
+def test_the_stored_verdicts_are_the_certain_ones():
+    """And as many of each as the README says."""
+    rows = [line.split(" | ") for line in STORED.read_text().splitlines() if line.startswith("| ")]
+    verdicts = {row[0].removeprefix("| "): row[3] for row in rows[2:]}  # below the header
+    assert EXPECTED.items() <= verdicts.items()
+    said = Counter(verdicts.values())
+    assert (
+        f"{said[TRUE]} are true, {said[FALSE]} false, {said[DEPENDS]} depend" in README.read_text()
+    )
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())

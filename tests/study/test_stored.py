@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from vrp.study.plan import read_plan, read_remarks
@@ -14,11 +15,13 @@ from vrp.study.statistics import paired_difference
 from vrp.study.steps import read_steps
 from vrp.study.wording import signed
 
-STUDY = Path(__file__).resolve().parents[2] / "checkpoints" / "encoder-study"
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ROOT / "checkpoints" / "encoder-study"
+CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
-    """Its text to the last letter, and just these figures."""
+    """Its text to the last letter, and just these figures; to the last byte, drawn by the same."""
     runs = read_runs(STUDY / "runs.csv")
     plan, remarks = read_plan(STUDY / "plan.json"), read_remarks(STUDY)
     curves, steps = read_curves(STUDY / "curves.csv", runs), read_steps(STUDY / "steps.csv")
@@ -29,6 +32,9 @@ def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
     made = {path.name for path in tmp_path.iterdir()}
     drawn = {path.name for path in STUDY.glob("*.svg")}
     assert made == {*drawn, "report.md", "report.html"}
+    if f"matplotlib=={matplotlib.__version__}" in CONSTRAINTS.read_text().splitlines():
+        for name in made:
+            assert (tmp_path / name).read_bytes() == (STUDY / name).read_bytes(), name
 
 
 def _text(path: Path) -> str:

@@ -13,8 +13,9 @@ from vrp.study.records import Run
 from vrp.study.wording import estimate, number, p_value, title
 
 # The columns of `effect_cells`.
+EQUIVALENCE = "p of equivalence"
 EFFECT_HEADER = (
-    "against linear", "p of a difference", "p of equivalence", "tours",
+    "against linear", "p of a difference", EQUIVALENCE, "tours",
     "instances needed, as a multiple", "its p", "got there",
 )  # fmt: skip
 
@@ -25,8 +26,8 @@ def where(analysis: Analysis, problem: str) -> str:
     return title(problem) if test is None else str(test).replace("`", "")
 
 
-def effect_cells(effect: Effect) -> tuple[str, str, str, str, str, str, str]:
-    """Cost against linear, both p and verdict; instances needed, p, and how many got there."""
+def effect_cells(effect: Effect) -> tuple[str, ...]:
+    """A cell for each column of `EFFECT_HEADER`."""
     comparison, slowdown = effect.comparison, effect.slowdown
     return (
         "no partner"

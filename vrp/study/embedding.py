@@ -8,12 +8,20 @@ from collections.abc import Iterable, Sequence
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
+from vrp.study.effects import EFFECT_HEADER, EQUIVALENCE, effect_cells, lines, where
 from vrp.study.figures import by_bins
 from vrp.study.records import BINS, Run
 from vrp.study.statistics import Interval, mean_interval
 from vrp.study.study import by_seed_of
 from vrp.study.wording import estimate, name, p_text, span, title
+
+# Of a table's columns those that are filled: equivalence is asked of no table.
+_ASKED = [i for i, column in enumerate(EFFECT_HEADER) if column != EQUIVALENCE]
+_ONE_HOT = (
+    "Whatever Embedding computes, a Linear without bias computes on the one-hot code of the cells, "
+    "and learns the same from it: values and gradients are equal in float64 (`layer-facts.md`, "
+    "one-hot equality). What follows is therefore the price of the code, not of the layer."
+)
 
 
 def embedding_section(analysis: Analysis) -> Section:
@@ -25,7 +33,7 @@ def embedding_section(analysis: Analysis) -> Section:
         blocks.append(Text("Bins and tables: no data, no run with another table is counted."))
     return Section(
         "What Embedding costs or brings",
-        (*blocks, *_rarely_seen(analysis), *_other_sets(analysis)),
+        (Text(_ONE_HOT), *blocks, *_rarely_seen(analysis), *_other_sets(analysis)),
     )
 
 
@@ -51,20 +59,20 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
                 str(len(effect.rows)),
                 span(r.parameters for r in effect.rows if r.parameters is not None),
                 estimate(cost, 4),
-                *effect_cells(effect),
+                *(effect_cells(effect)[i] for i in _ASKED),
             )
         )
     if linear:
         sizes = span(r.parameters for r in linear if r.parameters is not None)
         cost = estimate(mean_interval(costs(linear)), 4)
-        rows.append(("linear", "-", str(len(linear)), sizes, cost, *["-"] * len(EFFECT_HEADER)))
+        rows.append(("linear", "-", str(len(linear)), sizes, cost, *["-"] * len(_ASKED)))
     header = (
         "table",
         "bins per axis",
         "seeds",
         "parameters",
         "cost (95 % interval)",
-        *EFFECT_HEADER,
+        *(EFFECT_HEADER[i] for i in _ASKED),
     )
     blocks: list[Block] = [
         Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
