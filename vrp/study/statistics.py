@@ -210,6 +210,8 @@ def pairing(ours: Sequence[float], theirs: Sequence[float]) -> Pairing:
 
     Raises:
         ValueError: unless both have the same length, at least 3, and both vary.
+
+    Source: the correlation's interval is that of Fisher (1921), Metron 1, 3-32.
     """
     differences = _differences(ours, theirs, least=3)
     x, y = _sample(ours), _sample(theirs)
@@ -252,6 +254,9 @@ def one_seed(sample: Sequence[float], percent: float) -> OneSeed:
 
     Raises:
         ValueError: for too few outcomes, or one that is not above 0.
+
+    Source: percentile intervals, Efron and Tibshirani (1993), An Introduction to the Bootstrap,
+    chapter 13; that copies are not compared is ours.
     """
     x = _sample(sample, least=3)
     if not (x > 0).all() or not percent > 0:
