@@ -58,7 +58,7 @@ class TrainConfig:
         grad_clip: largest gradient norm; null does not clip.
         grad_clip_kind: one norm for all parameters, or each parameter its own.
         max_instances: instances to train on in all.
-        max_time: seconds after which training stops; null for no limit.
+        max_time: seconds after which training stops, and 20 later a validation; null for no limit.
         checkpoint_every: instances between two writings of last.pt.
         start_from: checkpoint whose policy this run begins with, on this or another problem: file,
             run folder, or released name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import torch
 from runs import ROOT, events, learned, metrics, same, small_config
 
+from vrp.training import validation
 from vrp.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from vrp.training.provenance import versions
 from vrp.training.resume import resumed_config
@@ -172,6 +174,97 @@ def test_stopped_in_a_validation(straight, tmp_path):
     assert [row["step"] for row in metrics(folder)] == ["0", "4", "8"]
     go_on(folder, max_time=None).run()
     assert metrics(folder) == metrics(straight())
+
+
+def after_each_batch(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None]) -> None:
+    """Validate by threes, and have something happen after each batch; told its number, from 1."""
+    monkeypatch.setattr("vrp.search.fixed._PAIRS", 3 * 6**2)
+    solve, numbers = validation.solve, itertools.count(1)
+
+    def disturbed(*arguments: object) -> object:
+        found = solve(*arguments)
+        then(next(numbers))
+        return found
+
+    monkeypatch.setattr(validation, "solve", disturbed)
+
+
+@pytest.mark.parametrize("step", [0, 8, 12])
+def test_stopped_between_two_batches_of_a_validation(step, straight, tmp_path, monkeypatch):
+    """A signal does not wait for all of them; the next piece solves the rest, where it is due."""
+    folder, solved = tmp_path / "run", []
+    expected = straight("checkpoint_every=8")
+    first = 1 + step // 2  # two batches for each of the steps 0, 4, 8 and 12
+
+    def stop(number: int) -> None:
+        solved.append(number)
+        if number == first:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    after_each_batch(monkeypatch, stop)
+    trainer = begin(folder, "checkpoint_every=8")
+    assert work(trainer, in_sweep=False) == 143
+    assert solved[-1] == first
+    row = metrics(folder)[-1]
+    assert (row["step"], row["val_cost"]) == (str(step), "")
+    assert last(folder)["progress"]["validated_step"] < step or step == 0
+    assert go_on(folder).run() == 0
+    assert len(solved) == 8
+    assert metrics(folder) == metrics(expected)
+    assert events(folder) == events(expected)
+    assert same(learned(last(folder)), learned(last(expected)))
+    assert last(folder)["progress"]["best_cost"] == last(expected)["progress"]["best_cost"]
+
+
+def test_the_first_validation_in_pieces(straight, tmp_path, monkeypatch):
+    """Pieces that are too short for it still come to the first step: no batch is solved twice."""
+    folder, solved = tmp_path / "run", []
+    expected = straight()
+
+    def piece(trainer: Trainer) -> Trainer:
+        before = len(solved)
+        trainer.elapsed = lambda: 100.0 * (len(solved) - before)
+        return trainer
+
+    after_each_batch(monkeypatch, solved.append)
+    assert piece(begin(folder, "max_time=50")).run() == 0
+    assert len(solved) == 1
+    assert not (folder / "best.pt").exists()
+    assert json.loads((folder / "summary.json").read_text())["best_val_cost"] is None
+    assert piece(go_on(folder)).run() == 0
+    assert len(solved) == 2
+    assert last(folder)["progress"]["step"] == 0
+    assert [row["step"] for row in metrics(folder) if row["val_cost"]] == ["0"]
+    assert piece(go_on(folder, max_time=None)).run() == 0
+    assert len(solved) == 8
+    assert metrics(folder) == metrics(expected)
+    assert events(folder) == events(expected)
+    assert same(learned(last(folder)), learned(last(expected)))
+
+
+@pytest.mark.parametrize(("seconds", "validated"), [(69.0, True), (70.0, False)])
+def test_a_validation_may_end_20_seconds_late(seconds, validated, straight, tmp_path, monkeypatch):
+    """What takes longer than that after `max_time` is given up; for good, where it is not due."""
+    folder = tmp_path / "run"
+    expected = straight()
+    after_each_batch(monkeypatch, lambda number: None)
+    trainer = begin(folder, "max_time=50")
+    calls, clock = iter(range(100)), [0.0]
+    trainer.elapsed = lambda: clock[0]
+
+    def late(*_: object) -> None:
+        if next(calls) == 5:
+            clock[0] = seconds
+
+    trainer.learner.register_forward_pre_hook(late)
+    assert trainer.run() == 0
+    row = metrics(folder)[-1]
+    assert (row["step"], bool(row["val_cost"])) == ("6", validated)
+    assert go_on(folder, max_time=None).run() == 0
+    rows = {row["step"]: row["val_cost"] for row in metrics(folder)}
+    assert bool(rows.pop("6")) is validated
+    assert rows == {row["step"]: row["val_cost"] for row in metrics(expected)}
+    assert same(learned(last(folder)), learned(last(expected)))
 
 
 def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):

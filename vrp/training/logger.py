@@ -44,20 +44,22 @@ class Row:
 
 
 class RunLogger:
-    """Writes into one run folder, from `step` on: later traces of an earlier piece are cut.
+    """Writes into one run folder; traces of an earlier piece from after `step` are cut.
 
     Args:
         folder: of the run.
-        step: where the run starts or resumes.
+        step: where the run resumes; None where it begins, and nothing is kept.
         instances: training instances so far.
         total: training instances in all, for the bar.
         progress: whether to show a bar, on a terminal.
     """
 
-    def __init__(self, folder: Path, step: int, instances: int, total: int, progress: bool) -> None:
+    def __init__(
+        self, folder: Path, step: int | None, instances: int, total: int, progress: bool
+    ) -> None:
         self._csv = folder / "metrics.csv"
         self._last: dict[str, str] = {}  # line of metrics.csv, by column
-        if step:
+        if step is not None:
             cut_event_files(folder, step)
             self._cut_csv(step)
         else:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from vrp.problem.datasets import STANDARD_SETS
 from vrp.search import Solution
+from vrp.search.fixed import Stopped
+from vrp.search.solution import join
 from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
@@ -29,6 +33,9 @@ from vrp.whole_file import whole_file
 
 # Compilation waits until progress has been seen. A fixed step, so that resuming repeats it.
 _COMPILE_AT = 20
+# Seconds that a validation may go on after `max_time`: a quick one still ends a piece of a run, and
+# the process has ended ten seconds later.
+_GRACE = 20
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
 _DRAWN = 4  # validation instances in the tour figure
 _ROUNDED = 64  # validation instances that the effect of rounding is measured on
@@ -73,6 +80,7 @@ class Trainer:
             self.generator, chosen["set"], chosen["limit"], chosen["decode"]
         )
         self.progress = Progress()
+        self._found: list[Solution] = []  # in a validation that is not over
         self.started_from = start.origin() if start else None
         self.learner.to(device)
         if resumed is None:  # on the device: a baseline may solve instances
@@ -89,6 +97,8 @@ class Trainer:
             self.optimizer.load_state_dict(resumed["optimizer"])
             self.progress = Progress(**resumed["progress"])
             self.started_from = resumed.get("started_from")
+            if found := resumed.get("validating"):
+                self._found = [Solution(**found)]
         self._compiled = False
         self._compiles = False  # in the next step, whose time then does not count
         self._signals = StopSignals()
@@ -107,9 +117,10 @@ class Trainer:
         progress, config = self.progress, self.config
         if self._has_ended():
             return 0
+        begins = progress.validated_step < 0
         self.log = RunLogger(
             self.folder,
-            progress.step,
+            None if begins else progress.step,
             progress.instances,
             config["max_instances"],
             config["progress"],
@@ -121,26 +132,26 @@ class Trainer:
                         "deliveries may be split, but this policy sees each demand at the start "
                         "only, not what is left of it; policy=pointer sees that"
                     )
-                if progress.step == 0:
+                if begins:
                     self.log.hyperparameters(config)
-                    self._validate()
-                    self._save("last.pt")
                 if progress.step > _COMPILE_AT:  # what comes before the next step, too
                     self._maybe_compile()
+                if self._validation_is_due():
+                    self._validate()
+                    self._save("last.pt")
                 self.learner.baseline.after_step(
                     self.learner.policy, progress.instances, self._interrupted
                 )
                 while not self._stopped():
                     self._train_step()
-                    if self._passed(config["validation"]["every"]):
+                    if self._validation_is_due():
                         self._validate()
                     if self._passed(config["checkpoint_every"]):
                         self._save("last.pt")
+                if not (self._is_validated() or self._interrupted(_GRACE)):
+                    self._validate()
                 if not self._is_validated():
-                    if signals.received:
-                        self._row(None, None)
-                    else:
-                        self._validate()
+                    self._row(None, None)
                 self._save("last.pt")
                 self._summary()
         finally:
@@ -166,15 +177,20 @@ class Trainer:
     def _stopped(self) -> bool:
         return self._interrupted() or self.progress.instances >= self.config["max_instances"]
 
-    def _interrupted(self) -> bool:
+    def _interrupted(self, grace: float = 0.0) -> bool:
         limit = self.config["max_time"]
-        out_of_time = limit is not None and self.elapsed() >= limit
+        out_of_time = limit is not None and self.elapsed() >= limit + grace
         return out_of_time or self._signals.received is not None
 
     def _passed(self, every: int) -> bool:
         """Whether the last step reached or crossed a multiple of `every` instances."""
         now = self.progress.instances
         return now // every > (now - self.config["batch_size"]) // every
+
+    def _validation_is_due(self) -> bool:
+        """Also where a stop left it to the run's next piece."""
+        reached = self.progress.step == 0 or self._passed(self.config["validation"]["every"])
+        return reached and not self._is_validated()
 
     def _is_validated(self) -> bool:
         return self.progress.step == self.progress.validated_step
@@ -202,6 +218,7 @@ class Trainer:
             learned, norm = self.step(progress.step, progress.instances, stopped=self._interrupted)
         except FloatingPointError as error:
             raise FloatingPointError(self._explained(error, progress.step + 1)) from None
+        self._found = []
         progress.step += 1
         progress.instances += batch_size
         cost = learned.cost.mean().item()
@@ -233,9 +250,15 @@ class Trainer:
             self._compiles = self.learner.compile_kernels()
 
     def _validate(self) -> None:
-        solution = self.validation(self.learner.policy, self.device)
+        """Measure and keep the policy; a stop leaves that undone, with what was found so far."""
+        step, stopped = self.progress.step, partial(self._interrupted, _GRACE)
+        try:
+            solution = self.validation(self.learner.policy, self.device, stopped, self._found)
+        except Stopped:
+            self.log.say(f"step {step}: stopped within the validation")
+            return
+        self._found = []
         cost, gap = solution.cost.mean().item(), self.validation.gap(solution)
-        step = self.progress.step
         self.progress.validated_step = step
         self._row(cost, gap)
         scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self._rounding(solution)}
@@ -327,6 +350,7 @@ class Trainer:
             "policy": self.learner.policy.state_dict(),
             "baseline": self.learner.baseline.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "validating": vars(join(self._found)) if self._found else None,
         } | self._provenance()
         previous = self.folder / "previous.pt" if name == "last.pt" else None
         save_checkpoint(self.folder / name, content, previous)
@@ -338,7 +362,7 @@ class Trainer:
             "steps": progress.step,
             "seconds": progress.seconds + self.elapsed(),
             "train_seconds": progress.train_seconds,
-            "best_val_cost": progress.best_cost,
+            "best_val_cost": progress.best_cost if math.isfinite(progress.best_cost) else None,
             "best_step": progress.best_step,
             "validation": self.validation.name,
             "validation_decode": self.config["validation"]["decode"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
-from vrp.search.fixed import solve
+from vrp.search.fixed import instances_at_once, solve
+from vrp.search.solution import join
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,31 @@ class Validation:
     reference_cost: np.ndarray | None
     decode: str
 
-    def __call__(self, policy: Policy, device: torch.device) -> Solution:
-        """Tours of all instances; leaves the policy as it is."""
-        return solve(policy, self.instances, self.decode, device)
+    def __call__(
+        self,
+        policy: Policy,
+        device: torch.device,
+        stopped: Callable[[], bool] = lambda: False,
+        found: list[Solution] | None = None,
+    ) -> Solution:
+        """Tours of all instances; leaves the policy as it is.
+
+        Args:
+            policy: on `device`.
+            device: where to solve them.
+            stopped: asked before each batch.
+            found: of the first instances, by calls that were stopped; each batch joins them.
+
+        Raises:
+            Stopped: as soon as `stopped` says so; `found` then holds what is known.
+        """
+        found = [] if found is None else found
+        at_once = instances_at_once(self.instances.num_nodes)
+        done = sum(len(part.cost) for part in found)
+        for start in range(done, len(self.instances), at_once):
+            batch = self.instances[start : start + at_once]
+            found.append(solve(policy, batch, self.decode, device, stopped))
+        return join(found)
 
     def gap(self, solution: Solution) -> float | None:
         """Percent above the reference, over the instances that have one."""
