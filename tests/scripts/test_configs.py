@@ -94,6 +94,23 @@ def test_what_is_timed(overrides, expected):
     assert (config["batch_size"], config["num_rollouts"]) == (batch_size, rollouts)
 
 
+@pytest.mark.parametrize(
+    ("preset", "rate"), [("pomo20", 833), ("pomo50", 125), ("pomo100", 20), ("kool20", 1693)]
+)
+def test_a_kill_costs_ten_minutes_at_most(preset, rate):
+    """At the instances per second that the README gives for two cores."""
+    config = composed("config", [f"experiment={preset}"])
+    assert config["checkpoint_every"] <= 600 * rate
+
+
+@pytest.mark.parametrize("size", [20, 50, 100])
+def test_ten_validations_in_an_epoch_of_kools(size):
+    """Whatever the epoch's length; last.pt is written as often."""
+    config = composed("config", [f"experiment=kool{size}"])
+    every = config["baseline"]["epoch_instances"] / 10
+    assert config["validation"]["every"] == config["checkpoint_every"] == every
+
+
 @pytest.mark.parametrize(("group", "option"), CLASSES)
 def test_the_class_takes_what_its_file_gives(group, option):
     """The imported class agrees with the reading of its source; no value it needs is missing."""
