@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -460,6 +461,43 @@ def test_signal(number, code, make_trainer: Make, capsys: pytest.CaptureFixture)
     assert row["train_cost"]
     assert row["val_cost"] == ""
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_first_signal_is_answered(make_trainer: Make, capfd: pytest.CaptureFixture):
+    """At once, in one line that names what the user waits for; the second adds nothing."""
+    trainer, heard = make_trainer(), []
+
+    def twice(step: int, _: tuple) -> None:
+        if step == 5:
+            for _ in range(2):
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                finally:
+                    heard.append(capfd.readouterr().err)
+
+    before_each_step(trainer, twice)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert heard[0].startswith("\nstopping after this step or part of a validation; again to abort")
+    assert heard[0].count("\n") == 2
+    assert heard[1] == ""
+
+
+def test_signal_when_nobody_listens(make_trainer: Make, monkeypatch: pytest.MonkeyPatch):
+    """Where stderr is closed, a signal still lets the run end as it should."""
+
+    def closed(*_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    def send(step: int, _: tuple) -> None:
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("vrp.training.signals.os", SimpleNamespace(write=closed))
+    trainer = make_trainer()
+    before_each_step(trainer, send)
+    assert trainer.run() == 143
+    assert last(trainer)["progress"]["step"] == 6
 
 
 def test_second_signal_acts(make_trainer: Make):

@@ -25,7 +25,7 @@ from vrp.evaluation.result_folder import (
     open_folder,
     write_result,
 )
-from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, announced, is_out_of_memory
+from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT, is_out_of_memory
 from vrp.evaluation.trained import Trained, find_checkpoint, load_trained
 from vrp.problem.datasets import gap_percent
 from vrp.problem.random_numbers import named_generator
@@ -40,6 +40,7 @@ from vrp.training.tour_figure import can_draw, draw_tours
 
 _MOST_NODES = np.iinfo(np.int16).max  # solutions.npz holds nodes as int16
 _DRAWN = 8  # instances in tours.png
+_STOPPING = "stopping after this piece; again to abort without a result"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Evaluation:
         parts: list[Progress] = []
         error = None
         started = time.perf_counter()
-        with StopSignals() as signals, announced(), self._bar() as bar:
+        with StopSignals(_STOPPING) as signals, self._bar() as bar:
             for start in range(0, len(instances), size):
                 batch = instances[start : start + size].to(self.device)
                 share = self._share(started, len(batch) / (len(instances) - start))

@@ -1,19 +1,25 @@
-"""Ctrl-C and SIGTERM end the loop between two steps."""
+"""Ctrl-C and SIGTERM end work between two of its pieces."""
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is kept in `received`; a second one acts.
+    """While entered, the first SIGINT or SIGTERM is said and kept in `received`; a second one acts.
+
+    Args:
+        says: what the first is answered with at once: what the user waits for.
 
     Attributes:
         received: the signal's number, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, says: str) -> None:
+        self._says = f"\n{says}\n".encode()
         self.received: int | None = None
         self._before: dict[int, object] = {}
 
@@ -33,6 +39,8 @@ class StopSignals:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = number
         self._restore()
+        with suppress(OSError):  # who reads it may be gone
+            os.write(2, self._says)  # not by sys.stderr, which may be in the middle of a line
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -36,6 +36,7 @@ _COMPILE_AT = 20
 # Seconds that a validation may go on after `max_time`: a quick one still ends a piece of a run, and
 # the process has ended ten seconds later.
 _GRACE = 20
+_STOPPING = "stopping after this step or part of a validation; again to abort with last.pt as it is"
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
 _DRAWN = 4  # validation instances in the tour figure
 _ROUNDED = 64  # validation instances that the effect of rounding is measured on
@@ -101,7 +102,7 @@ class Trainer:
                 self._found = [Solution(**found)]
         self._compiled = False
         self._compiles = False  # in the next step, whose time then does not count
-        self._signals = StopSignals()
+        self._signals = StopSignals(_STOPPING)
 
     def run(self) -> int:
         """Train until the instances, the time or the user say stop.
