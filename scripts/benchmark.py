@@ -82,11 +82,11 @@ def prepare(job: Job) -> Callable[[], None]:
     generator = build_generator(config)
     clock = Clock(device.type == "cuda")
     learner, step = make_step(config, generator, device, clock)
-    missing = missing_for_compile(device)
-    if missing:
-        print(f"not compiled: {missing}")
-    elif config["compile"] != "off":
-        learner.compile_kernels()
+    if config["compile"] == "auto":
+        if missing := missing_for_compile(device):
+            print(f"not compiled: {missing}")
+        else:
+            learner.compile_kernels()
 
     def count_work() -> float:
         # Not compiled: fused loops do no matrix work, and do not go with a counter.

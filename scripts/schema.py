@@ -41,7 +41,8 @@ class TrainConfig:
         name: of the run; its folder is outputs/NAME.
         device: `auto` is cuda where there is one.
         threads: of the CPU; null leaves PyTorch's choice.
-        compile: `auto` compiles where it pays.
+        compile: `auto` fuses the policy's inner loops where it has any that gain by it and a
+            compiler is there; `off` does not.
         batch_size: instances per step.
         num_rollouts: solutions per instance, K.
         multistart: begin each of an instance's tours at another customer; `num_rollouts` is then
@@ -76,7 +77,7 @@ class TrainConfig:
     seed: int = limits(min=0, max=MAX_SEED)
     device: Literal["auto", "cpu", "cuda"] = field()
     threads: int | None = limits(min=1)
-    compile: Literal["auto", "on", "off"] = field()
+    compile: Literal["auto", "off"] = field()
     batch_size: int = limits(min=1)
     num_rollouts: int = limits(min=1)
     multistart: bool = field()

@@ -273,13 +273,21 @@ def test_time_of_compilation_is_left_out_where_there_is_any(
 ):
     """The attention policy has nothing to compile, so all of its steps count."""
     monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: None)
-    trainer = make_trainer(f"policy={policy}", "num_rollouts=5", "compile=on")
+    trainer = make_trainer(f"policy={policy}", "num_rollouts=5", "compile=auto")
     trainer._maybe_compile()
     assert not trainer._compiles
     trainer.progress.step = 20
     trainer._maybe_compile()
     assert trainer._compiles is compiles
     assert trainer.learner.policy.is_compiled() is compiles
+
+
+def test_compile_off_compiles_nothing(make_trainer: Make):
+    """Not even where all that it takes is there."""
+    trainer = make_trainer("compile=off")
+    trainer.progress.step = 20
+    trainer._maybe_compile()
+    assert not trainer.learner.policy.is_compiled()
 
 
 def test_events(make_trainer: Make):

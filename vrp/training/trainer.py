@@ -240,8 +240,9 @@ class Trainer:
 
     def _maybe_compile(self) -> None:
         """Compile from the fixed step on."""
-        wanted = self.config["compile"]
-        if wanted == "off" or self._compiled or self.progress.step < _COMPILE_AT:
+        if self.config["compile"] == "off" or self._compiled:
+            return
+        if self.progress.step < _COMPILE_AT:
             return
         self._compiled = True
         missing = missing_for_compile(self.device)
