@@ -246,7 +246,20 @@ def test_rounded_products_are_recorded(overrides, products, make_trainer: Make, 
     assert summary["products"] == last(trainer)["products"] == products
     rounded = products == "bfloat16"
     assert ((0, "val/rounding") in events(trainer.folder)) is rounded
+    assert (summary["rounding"] is not None) is rounded
     assert ("products are bfloat16" in capsys.readouterr().out) is rounded
+
+
+def test_rounding_beyond_the_limit(make_trainer: Make, monkeypatch, capsys):
+    """Said once, in whichever validation comes first; the summary holds what the last one found."""
+    found = iter([0.2, 1.2, 0.9, 1.5])
+    monkeypatch.setattr("vrp.training.validation.rounding_error", lambda *_: next(found))
+    trainer = make_trainer()
+    assert trainer.run() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "more than 1" in line]
+    assert [line.partition(":")[0] for line in lines] == ["step 4"]
+    assert json.loads((trainer.folder / "summary.json").read_text())["rounding"] == 1.5
+    assert last(trainer)["rounding"] == 1.5
 
 
 def test_rounding_error_is_of_whole_tours(make_trainer: Make):

@@ -8,6 +8,10 @@ from torch import Tensor
 from vrp.policy.base import Policy, evaluating
 from vrp.problem.instances import Instances
 
+# Nats: a tour is then e times as likely, or as unlikely, as the weights say. Our training runs have
+# shown 0.02 at 20 customers to 0.7 at 100, where tours still became shorter.
+LIMIT = 1.0
+
 
 @torch.no_grad()
 def rounding_error(policy: Policy, instances: Instances, tours: Tensor) -> float | None:

@@ -23,7 +23,7 @@ from vrp.training.logger import Row, RunLogger
 from vrp.training.progress import Progress
 from vrp.training.provenance import precision, versions
 from vrp.training.resume import refuse_other_weights
-from vrp.training.rounding import rounding_error
+from vrp.training.rounding import LIMIT
 from vrp.training.signals import StopSignals
 from vrp.training.start import Start
 from vrp.training.step import TrainingStep, check_weights, make_optimizer
@@ -39,7 +39,6 @@ _GRACE = 20
 _STOPPING = "stopping after this step or part of a validation; again to abort with last.pt as it is"
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
 _DRAWN = 4  # validation instances in the tour figure
-_ROUNDED = 64  # validation instances that the effect of rounding is measured on
 
 
 class Trainer:
@@ -82,6 +81,7 @@ class Trainer:
         )
         self.progress = Progress()
         self._found: list[Solution] = []  # in a validation that is not over
+        self.rounding: float | None = None  # in the last validation
         self.started_from = start.origin() if start else None
         self.learner.to(device)
         if resumed is None:  # on the device: a baseline may solve instances
@@ -97,9 +97,11 @@ class Trainer:
             self.learner.baseline.load_state_dict(resumed["baseline"])
             self.optimizer.load_state_dict(resumed["optimizer"])
             self.progress = Progress(**resumed["progress"])
+            self.rounding = resumed.get("rounding")
             self.started_from = resumed.get("started_from")
             if found := resumed.get("validating"):
                 self._found = [Solution(**found)]
+        self._warned_of_rounding = False
         self._compiled = False
         self._compiles = False  # in the next step, whose time then does not count
         self._signals = StopSignals(_STOPPING)
@@ -263,7 +265,8 @@ class Trainer:
         cost, gap = solution.cost.mean().item(), self.validation.gap(solution)
         self.progress.validated_step = step
         self._row(cost, gap)
-        scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self._rounding(solution)}
+        self._measure_rounding(solution)
+        scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self.rounding}
         self.log.scalars(step, {name: x for name, x in scalars.items() if x is not None})
         if can_draw():
             few = slice(0, _DRAWN)
@@ -280,18 +283,23 @@ class Trainer:
             self.progress.best_cost, self.progress.best_step = cost, step
             self._save("best.pt")
 
-    def _rounding(self, solution: Solution) -> float | None:
-        """Of validation's tours; says it once in a run."""
-        few = slice(0, _ROUNDED)
-        instances = self.validation.instances[few].to(self.device)
-        tours = solution.actions[few].to(self.device)
-        error = rounding_error(self.learner.policy, instances, tours)
-        if error is not None and self.progress.step == 0:
+    def _measure_rounding(self, solution: Solution) -> None:
+        """Of validation's tours; said at the start, and once where it exceeds the limit."""
+        self.rounding = self.validation.rounding(self.learner.policy, self.device, solution)
+        if self.rounding is None:
+            return
+        if self.progress.step == 0:
             self.log.say(
                 f"products are {self._products()}: the log-probability of a tour differs by "
-                f"{error:.3f} on average from that in float32"
+                f"{self.rounding:.3f} on average from that in float32"
             )
-        return error
+        if self.rounding > LIMIT and not self._warned_of_rounding:
+            self._warned_of_rounding = True
+            self.log.say(
+                f"step {self.progress.step}: rounded products change the log-probability of a tour "
+                f"by {self.rounding:.3f} on average, more than {LIMIT:g}; a run with "
+                "policy.precision=float32 and this one as start_from= does without"
+            )
 
     def _products(self) -> str:
         return str(self.learner.policy.products(self.device)).removeprefix("torch.")
@@ -302,6 +310,7 @@ class Trainer:
             "device": str(self.device),
             "precision": precision(),
             "products": self._products(),
+            "rounding": self.rounding,
             "versions": versions(),
             "started_from": self.started_from,
         }

@@ -15,6 +15,9 @@ from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
 from vrp.search.fixed import instances_at_once, solve
 from vrp.search.solution import join
+from vrp.training.rounding import rounding_error
+
+_ROUNDED = 64  # instances that the effect of rounding is measured on
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Validation:
             batch = self.instances[start : start + at_once]
             found.append(solve(policy, batch, self.decode, device, stopped))
         return join(found)
+
+    def rounding(self, policy: Policy, device: torch.device, solution: Solution) -> float | None:
+        """The `rounding_error` on the first of the instances, of tours that were found."""
+        few = slice(0, _ROUNDED)
+        tours = solution.actions[few].to(device)
+        return rounding_error(policy, self.instances[few].to(device), tours)
 
     def gap(self, solution: Solution) -> float | None:
         """Percent above the reference, over the instances that have one."""
