@@ -10,11 +10,9 @@ section 2: model extrapolation).
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,11 +69,11 @@ def extrapolate(options: argparse.Namespace) -> None:
             folder exists.
     """
     from vrp.evaluation.trained import find_checkpoint, load_trained
+    from vrp.training import run_files
     from vrp.training.build import build_generator
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
     from vrp.training.device import choose_device
     from vrp.training.progress import Progress
-    from vrp.training.provenance import versions
     from vrp.training.start import differences, some
     from vrp.training.validation import make_validation
 
@@ -129,31 +127,15 @@ def extrapolate(options: argparse.Namespace) -> None:
     }
     seconds = time.perf_counter() - begun
     progress = Progress(seconds=seconds, best_cost=cost, validated_step=0)
+    rounding = validation.rounding(policy, device, solution)
+    found = run_files.provenance(policy, device, rounding, origin)
     folder.mkdir(parents=True)
-    kept = {
-        "config": config,
-        "policy": {name: tensor.cpu() for name, tensor in policy.state_dict().items()},
-        "progress": asdict(progress),
-        "versions": versions(),
-        "started_from": origin,
-    }
+    kept = run_files.policy_content(config, progress, policy.cpu(), found)
     save_checkpoint(folder / "best.pt", kept)
-    row = {
-        "step": 0, "instances": 0, "seconds": f"{seconds:.6g}", "train_seconds": 0,
-        "train_cost": "", "val_cost": f"{cost:.6g}", "val_gap": "" if gap is None else f"{gap:.6g}",
-    }  # fmt: skip
-    with open(folder / "metrics.csv", "w", newline="") as file:
-        rows = csv.DictWriter(file, list(row), lineterminator="\n")
-        rows.writeheader()
-        rows.writerow(row)
-    summary = {
-        "instances": 0, "steps": 0, "seconds": seconds, "train_seconds": 0.0,
-        "best_val_cost": cost, "best_step": 0, "validation": validation.name,
-        "validation_decode": chosen["decode"],
-        "parameters": sum(p.numel() for p in policy.parameters()),
-        "versions": versions(), "started_from": origin,
-    }  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    row = run_files.Row.of(progress, cost, gap)
+    lines = [run_files.COLUMNS, row.texts().values()]
+    run_files.write_metrics(folder / "metrics.csv", lines)
+    run_files.write_summary(folder, progress, validation, policy, found)
     print(f"written:    {folder}, factor {best:g}; its {chosen['decode']} cost is {cost:.5f}")
     print(f"to measure: python scripts/evaluate.py checkpoint={folder} data=...")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 sys.path.append(str(ROOT / "tests" / "training"))
 
-from runs import small_config  # noqa: E402
+from runs import metrics, small_config  # noqa: E402
 
 from scripts.extrapolate import between, main  # noqa: E402
 from vrp.evaluation.trained import find_checkpoint, load_trained  # noqa: E402
 from vrp.training.build import build_generator, build_policy  # noqa: E402
 from vrp.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from vrp.training.trainer import Trainer  # noqa: E402
 from vrp.training.validation import make_validation  # noqa: E402
 
 FACTORS = ["0.5", "1", "3", "0.25"]
@@ -76,6 +79,27 @@ def test_the_best_factor_is_kept(pair, tmp_path, capsys):
         assert torch.equal(content["policy"][name], tensor)
     trained = load_trained(*find_checkpoint(str(tmp_path / "far")))
     assert trained.instances == 8
+
+
+def test_what_is_left_is_a_runs(pair, tmp_path):
+    """The files have the columns and keys of a run's, but what only training further needs."""
+    arguments = [*pair, "far", "--factors", "1", "--decode", "greedy", "--threads", "1"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    run = tmp_path / "run"
+    run.mkdir()
+    config = small_config("max_instances=8")
+    Trainer(config, run, torch.device("cpu"), time.perf_counter()).run()
+    summaries = [json.loads((x / "summary.json").read_text()) for x in (tmp_path / "far", run)]
+    assert summaries[0].keys() == summaries[1].keys()
+    assert {summary["device"] for summary in summaries} == {"cpu"}
+    assert {summary["products"] for summary in summaries} == {"float32"}
+    held = [load_checkpoint(x / "best.pt").keys() for x in (tmp_path / "far", run)]
+    assert held[1] - held[0] == {"baseline", "optimizer", "validating"}
+    assert held[0] <= held[1]
+    far, ours = (metrics(x) for x in (tmp_path / "far", run))
+    assert far[0].keys() == ours[0].keys()
+    assert far[0]["val_cost"] == f"{summaries[0]['best_val_cost']:.6g}"
+    assert not list((tmp_path / "far").glob("*.tmp"))
 
 
 def test_one_is_the_later_itself(pair):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,35 +11,11 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from vrp.training.event_files import cut_event_files
+from vrp.training.run_files import COLUMNS, Row, write_metrics
 from vrp.training.settings import MAY_DIFFER
-from vrp.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of metrics.csv.
-
-    Attributes:
-        step: training steps so far.
-        instances: training instances so far.
-        seconds: wall-clock since the start of the process, earlier pieces added.
-        train_seconds: the part of it spent in training steps, without compilation.
-        train_cost: mean cost of the sampled tours since the last row; None if there were none.
-        val_cost: mean cost on the validation set, of the tours that `validation.decode` finds; None
-            where it was not measured.
-        val_gap: percent above the reference; None without one.
-    """
-
-    step: int
-    instances: int
-    seconds: float
-    train_seconds: float
-    train_cost: float | None
-    val_cost: float | None
-    val_gap: float | None
 
 
 class RunLogger:
@@ -65,7 +40,7 @@ class RunLogger:
         else:
             for path in folder.glob("events.out.tfevents.*"):
                 path.unlink()
-            self._write_csv([[field.name for field in fields(Row)]])
+            write_metrics(self._csv, [COLUMNS])
         self._writer = SummaryWriter(folder, flush_secs=10)
         self._bar = tqdm(
             total=total,
@@ -84,7 +59,7 @@ class RunLogger:
         It takes the place of the last line if that is of the same step: where a run stopped, went
         on, and was validated before its next step.
         """
-        values = {key: _text(value) for key, value in asdict(row).items()}
+        values = row.texts()
         if self._last.get("step") == values["step"]:
             values["train_cost"] = values["train_cost"] or self._last["train_cost"]
             self._cut_csv(row.step - 1)
@@ -142,17 +117,7 @@ class RunLogger:
         names = lines[0]
         kept = [line for line in lines[1:] if len(line) == len(names) and int(line[0]) <= step]
         self._last = dict(zip(names, kept[-1], strict=True)) if kept else {}
-        self._write_csv([names, *kept])
-
-    def _write_csv(self, lines: list[list[str]]) -> None:
-        with whole_file(self._csv, "w", newline="") as file:
-            csv.writer(file).writerows(lines)
-
-
-def _text(value: float | int | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        write_metrics(self._csv, [names, *kept])
 
 
 # Keys that do not change what is learned.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,17 +18,23 @@ from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint
 from vrp.training.compilation import missing_for_compile
 from vrp.training.learner import Learned
-from vrp.training.logger import Row, RunLogger
+from vrp.training.logger import RunLogger
 from vrp.training.progress import Progress
-from vrp.training.provenance import precision, versions
 from vrp.training.resume import refuse_other_weights
 from vrp.training.rounding import LIMIT
+from vrp.training.run_files import (
+    Row,
+    ended_at,
+    policy_content,
+    products,
+    provenance,
+    write_summary,
+)
 from vrp.training.signals import StopSignals
 from vrp.training.start import Start
 from vrp.training.step import TrainingStep, check_weights, make_optimizer
-from vrp.training.tour_figure import can_draw, draw_tours
+from vrp.training.tour_figure import can_draw
 from vrp.training.validation import make_validation
-from vrp.whole_file import whole_file
 
 # Compilation waits until progress has been seen. A fixed step, so that resuming repeats it.
 _COMPILE_AT = 20
@@ -38,7 +43,6 @@ _COMPILE_AT = 20
 _GRACE = 20
 _STOPPING = "stopping after this step or part of a validation; again to abort with last.pt as it is"
 _LOG_EVERY = 10  # steps between two TensorBoard scalars
-_DRAWN = 4  # validation instances in the tour figure
 
 
 class Trainer:
@@ -156,7 +160,13 @@ class Trainer:
                 if not self._is_validated():
                     self._row(None, None)
                 self._save("last.pt")
-                self._summary()
+                write_summary(
+                    self.folder,
+                    self._progress_now(),
+                    self.validation,
+                    self.learner.policy,
+                    self._provenance(),
+                )
         finally:
             self.log.close()
         return signals.exit_code
@@ -205,12 +215,7 @@ class Trainer:
             return False
         if self.learner.baseline.is_due(instances):
             return False
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-        except (OSError, ValueError):
-            return False
-        has_checkpoint = (self.folder / "last.pt").exists()
-        return has_checkpoint and summary.get("steps") == self.progress.step
+        return ended_at(self.folder) == self.progress.step
 
     def _train_step(self) -> None:
         begun = time.perf_counter()
@@ -269,14 +274,7 @@ class Trainer:
         scalars = {"val/cost": cost, "val/gap": gap, "val/rounding": self.rounding}
         self.log.scalars(step, {name: x for name, x in scalars.items() if x is not None})
         if can_draw():
-            few = slice(0, _DRAWN)
-            known = self.validation.reference_cost
-            figure = draw_tours(
-                self.validation.instances[few],
-                type(solution)(solution.actions[few], solution.cost[few]),
-                None if known is None else known[few].tolist(),
-                columns=2,
-            )
+            figure = self.validation.figure(solution)
             self.log.figure("val/tours", figure, step)
             figure.savefig(self.folder / "tours.png", dpi=120)
         if cost < self.progress.best_cost:
@@ -289,8 +287,9 @@ class Trainer:
         if self.rounding is None:
             return
         if self.progress.step == 0:
+            rounded = products(self.learner.policy, self.device)
             self.log.say(
-                f"products are {self._products()}: the log-probability of a tour differs by "
+                f"products are {rounded}: the log-probability of a tour differs by "
                 f"{self.rounding:.3f} on average from that in float32"
             )
         if self.rounding > LIMIT and not self._warned_of_rounding:
@@ -301,35 +300,16 @@ class Trainer:
                 "policy.precision=float32 and this one as start_from= does without"
             )
 
-    def _products(self) -> str:
-        return str(self.learner.policy.products(self.device)).removeprefix("torch.")
-
     def _provenance(self) -> dict[str, object]:
-        """What checkpoint and summary say of where the numbers come from."""
-        return {
-            "device": str(self.device),
-            "precision": precision(),
-            "products": self._products(),
-            "rounding": self.rounding,
-            "versions": versions(),
-            "started_from": self.started_from,
-        }
+        return provenance(self.learner.policy, self.device, self.rounding, self.started_from)
+
+    def _progress_now(self) -> Progress:
+        """With this piece's seconds, too."""
+        return replace(self.progress, seconds=self.progress.seconds + self.elapsed())
 
     def _row(self, cost: float | None, gap: float | None) -> None:
-        progress = self.progress
-        mean = progress.cost_sum / progress.cost_count if progress.cost_count else None
-        progress.cost_sum, progress.cost_count = 0.0, 0
-        self.log.row(
-            Row(
-                step=progress.step,
-                instances=progress.instances,
-                seconds=progress.seconds + self.elapsed(),
-                train_seconds=progress.train_seconds,
-                train_cost=mean,
-                val_cost=cost,
-                val_gap=gap,
-            )
-        )
+        self.log.row(Row.of(self._progress_now(), cost, gap))
+        self.progress.cost_sum, self.progress.cost_count = 0.0, 0
 
     def _log_step(self, learned: Learned, norm: torch.Tensor, seconds: float) -> None:
         baseline_loss = learned.baseline_loss.item()
@@ -353,31 +333,12 @@ class Trainer:
             check_weights(self.learner)
         except FloatingPointError as error:
             raise FloatingPointError(self._explained(error, self.progress.step)) from None
-        progress = Progress(**vars(self.progress))
-        progress.seconds += self.elapsed()
-        content = {
-            "config": self.config,
-            "progress": vars(progress),
-            "policy": self.learner.policy.state_dict(),
-            "baseline": self.learner.baseline.state_dict(),
+        policy, baseline = self.learner.policy, self.learner.baseline
+        kept = policy_content(self.config, self._progress_now(), policy, self._provenance())
+        content = kept | {
+            "baseline": baseline.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "validating": vars(join(self._found)) if self._found else None,
-        } | self._provenance()
+        }
         previous = self.folder / "previous.pt" if name == "last.pt" else None
         save_checkpoint(self.folder / name, content, previous)
-
-    def _summary(self) -> None:
-        progress = self.progress
-        content = {
-            "instances": progress.instances,
-            "steps": progress.step,
-            "seconds": progress.seconds + self.elapsed(),
-            "train_seconds": progress.train_seconds,
-            "best_val_cost": progress.best_cost if math.isfinite(progress.best_cost) else None,
-            "best_step": progress.best_step,
-            "validation": self.validation.name,
-            "validation_decode": self.config["validation"]["decode"],
-            "parameters": sum(p.numel() for p in self.learner.policy.parameters()),
-        } | self._provenance()
-        with whole_file(self.folder / "summary.json", "w") as file:
-            file.write(json.dumps(content, indent=2) + "\n")

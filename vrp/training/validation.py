@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,12 @@ from vrp.search import Solution
 from vrp.search.fixed import instances_at_once, solve
 from vrp.search.solution import join
 from vrp.training.rounding import rounding_error
+from vrp.training.tour_figure import draw_tours
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DRAWN = 4  # instances in the figure
 _ROUNDED = 64  # instances that the effect of rounding is measured on
 
 
@@ -67,6 +73,12 @@ class Validation:
         few = slice(0, _ROUNDED)
         tours = solution.actions[few].to(device)
         return rounding_error(policy, self.instances[few].to(device), tours)
+
+    def figure(self, solution: Solution) -> Figure:
+        """The tours of the first instances; needs matplotlib."""
+        few = slice(0, _DRAWN)
+        known = None if self.reference_cost is None else self.reference_cost[few].tolist()
+        return draw_tours(self.instances[few], solution[few], known, columns=2)
 
     def gap(self, solution: Solution) -> float | None:
         """Percent above the reference, over the instances that have one."""
