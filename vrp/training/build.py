@@ -13,7 +13,7 @@ from vrp.policy.base import Policy
 from vrp.problem import InstanceGenerator
 from vrp.search.base import Search
 from vrp.training import baselines
-from vrp.training.baselines import Baseline
+from vrp.training.baselines.base import Baseline
 from vrp.training.learner import Learner
 
 # Each section of the config that describes an object, and where its class must come from.

@@ -14,7 +14,7 @@ from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
 from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.starts import each_customer
-from vrp.training.baselines import Baseline
+from vrp.training.baselines.base import Baseline
 from vrp.training.reinforce import advantage, emphasise_leader, reinforce_loss
 
 

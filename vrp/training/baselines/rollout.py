@@ -1,186 +1,23 @@
-"""What the cost of an instance is expected to be, to subtract it from what it was."""
+"""The greedy rollout: tours of a copy of the policy."""
 
 from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vrp.policy.base import Encoding, Policy, evaluating
-from vrp.policy.initialisation import initialise_layers
 from vrp.problem import InstanceGenerator
-from vrp.problem.environment import legal_mask, reset
 from vrp.problem.instances import Instances
 from vrp.problem.random_numbers import named_generator
 from vrp.problem.tours import tour_length
 from vrp.search.fixed import Stopped, solve
 from vrp.search.rollout import greedy_choice, rollout
-
-__all__ = ["CriticBaseline", "ExponentialBaseline", "RolloutBaseline", "SharedBaseline"]
-
-
-class Baseline(nn.Module, ABC):
-    """Expected cost of an instance, and a loss for the parameters it may have.
-
-    Attributes:
-        is_beaten: whether the shortest tour of an instance is never longer than expected.
-    """
-
-    is_beaten = False
-
-    def check(self, policy: Policy, num_rollouts: int) -> None:
-        """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
-
-    def begin(self, policy: Policy, generator: InstanceGenerator, seed: int) -> None:
-        """Told once, before training or resuming, what will be trained on what."""
-
-    def initialise(self, seed: int, policy: Policy) -> None:
-        """Set every parameter from `seed` and its name; only a copy looks at `policy`."""
-        initialise_layers(self, "glorot", seed, "baseline.")
-
-    def compile_kernels(self) -> None:
-        """Told when the policy's inner loops are fused."""
-
-    def after_step(
-        self, policy: Policy, instances: int, stopped: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Told after every training step, and before the first of a resumed run.
-
-        Args:
-            policy: the acting policy.
-            instances: seen in all.
-            stopped: whether the run is to end; what takes long is then left for its next piece.
-        """
-
-    def is_due(self, instances: int) -> bool:
-        """Whether a stop has left something of `after_step` undone, so many instances on."""
-        return False
-
-    def scalars(self) -> dict[str, float]:
-        """What TensorBoard shows of it."""
-        return {}
-
-    def end_warmup(self) -> None:
-        """Work from now on as after any first epochs of another kind; for measurements."""
-
-    @abstractmethod
-    def forward(
-        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Expected cost (N, K) or (N, 1), without gradient, and the baseline's own loss, ().
-
-        Args:
-            policy: the acting policy.
-            encoding: of the instances, detached: no baseline trains the policy.
-            instances: N problems.
-            cost: (N, K) float32, of the sampled tours.
-        """
-
-
-class CriticBaseline(Baseline):
-    """A network that weights the embedded inputs by the policy's probabilities.
-
-    The probabilities are those of the first step: they, and so the expected cost, depend on the
-    instance alone and not on the actions taken. The embedded inputs are the policy's node
-    embeddings and the scaled demands, with no gradient into the policy. Two dense layers follow,
-    the first with ReLU. The released code has another critic: embeddings of its own, three
-    attention blocks from a zero state instead of the policy's probabilities, then the two layers.
-
-    Args:
-        embedding_dim: M, of the policy.
-
-    Source: Nazari et al. (2018), section 3.3 and section 4.2.
-    """
-
-    def __init__(self, embedding_dim: int) -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
-        self.hidden = nn.Linear(embedding_dim + 1, embedding_dim)
-        self.output = nn.Linear(embedding_dim, 1)
-
-    def check(self, policy: Policy, num_rollouts: int) -> None:
-        """Raise a ValueError if the policy's embeddings are of another size."""
-        if policy.encoder.embedding_dim != self.embedding_dim:
-            raise ValueError(
-                f"the critic's embedding_dim is {self.embedding_dim}, "
-                f"the policy's {policy.encoder.embedding_dim}; they must be equal"
-            )
-
-    def forward(
-        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `Baseline.forward`; the loss is the mean squared error."""
-        state = reset(instances, 1)
-        start = policy.start(encoding, 1)
-        logits, _ = policy.step(encoding, start, state, legal_mask(instances, state))
-        demand = instances.node_demand() * encoding.scale[:, None]
-        inputs = torch.cat([encoding.nodes, demand[..., None]], -1)  # (N, V, M + 1)
-        summary = (logits.softmax(-1) @ inputs)[:, 0]
-        value = self.output(self.hidden(summary).relu())  # (N, 1)
-        return value.detach(), nn.functional.mse_loss(value.expand_as(cost), cost)
-
-
-class ExponentialBaseline(Baseline):
-    """A moving average of the mean cost of past batches; the first batch's own mean at first.
-
-    The code of Kool et al. (2019) lets the batch itself into the average before it is subtracted,
-    which biases the gradient a little.
-
-    Args:
-        decay: weight of the past, in [0, 1).
-
-    Raises:
-        ValueError: if decay is out of range.
-    """
-
-    def __init__(self, decay: float = 0.8) -> None:
-        super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay}; it must be in [0, 1)")
-        self.decay = decay
-        self.register_buffer("average", torch.zeros(()))
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-
-    def forward(
-        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `Baseline.forward`; no loss."""
-        mean = cost.mean()
-        expected = torch.where(self.started, self.average, mean)
-        self.average.copy_(self.decay * expected + (1 - self.decay) * mean)
-        self.started.fill_(True)
-        return expected.expand_as(cost), cost.new_zeros(())
-
-
-class SharedBaseline(Baseline):
-    """The mean cost of the other K - 1 solutions of the same instance.
-
-    POMO (Kwon et al. 2020) subtracts the mean of all K, itself included: its advantages, and so its
-    gradients, are these times (K - 1) / K.
-
-    Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
-    """
-
-    is_beaten = True
-
-    def check(self, policy: Policy, num_rollouts: int) -> None:
-        """Raise a ValueError below 2 solutions per instance."""
-        if num_rollouts < 2:
-            raise ValueError(
-                f"num_rollouts is {num_rollouts}; baseline=shared needs at least 2, "
-                "or choose baseline=critic or baseline=exponential"
-            )
-
-    def forward(
-        self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `Baseline.forward`; no loss."""
-        others = (cost.sum(1, keepdim=True) - cost) / (cost.shape[1] - 1)
-        return others, cost.new_zeros(())
+from vrp.training.baselines.averages import ExponentialBaseline
+from vrp.training.baselines.base import Baseline
 
 
 class RolloutBaseline(Baseline):
