@@ -19,7 +19,7 @@ from vrp.study.analysis import Analysis
 from vrp.study.answer import tally, verdict_text
 from vrp.study.comparison import SETTINGS
 from vrp.study.document import Table
-from vrp.study.figures import labels_apart
+from vrp.study.learning_figures import labels_apart
 from vrp.study.report import make_report, write_report
 from vrp.study.statistics import holm
 from vrp.study.study import Study

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from vrp.study.analysis import Analysis, Effect
 from vrp.study.document import Block, Picture
-from vrp.study.figures import learning_lines
 from vrp.study.learning import Curves, Slowdown, band_by_instances
+from vrp.study.learning_figures import learning_lines
 from vrp.study.price import STRICT_MASK
 from vrp.study.records import Run
 from vrp.study.wording import estimate, number, p_value, title

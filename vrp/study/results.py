@@ -10,8 +10,10 @@ from vrp.problem.datasets import CAPACITY, STANDARD_SETS
 from vrp.study.analysis import Analysis, costs, mean_of, rate
 from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.figures import COLOURS, Dots, dot_rows, learning_curves
+from vrp.study.drawing import COLOURS
+from vrp.study.figures import Dots, dot_rows
 from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_fall
+from vrp.study.learning_figures import learning_curves
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
 from vrp.study.steps import summarised
