@@ -1,0 +1,150 @@
+"""The study's numbers in the README are those of the stored results, rounded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vrp.study.analysis import Analysis, Effect, costs
+from vrp.study.comparison import Comparison
+from vrp.study.learning import values_at
+from vrp.study.plan import read_plan
+from vrp.study.records import read_curves, read_runs
+from vrp.study.statistics import Interval, mean_interval, one_seed
+from vrp.study.steps import read_steps, summarised
+from vrp.study.wording import number, signed
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ROOT / "checkpoints" / "encoder-study"
+README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    """Of what is stored."""
+    runs = read_runs(STUDY / "runs.csv")
+    curves, plan = read_curves(STUDY / "curves.csv", runs), read_plan(STUDY / "plan.json")
+    return Analysis(runs, curves, plan, steps=read_steps(STUDY / "steps.csv"))
+
+
+def ends(interval: Interval, places: int, write=signed) -> str:
+    """`-0.11 to +0.02`."""
+    return f"{write(interval.low, places)} to {write(interval.high, places)}"
+
+
+def secondary(analysis: Analysis, pair: tuple[str, str], problem: str, more: str) -> Comparison:
+    """The one of this pair, problem, and test set or decoding."""
+    (found,) = (
+        c
+        for c in analysis.secondary
+        if (c.name, c.reference, c.test.problem) == (*pair, problem)
+        and more in (c.test.test_set, c.test.decode)
+        and ("clustered" in more) == ("clustered" in c.test.test_set)
+    )
+    return found
+
+
+def effect(analysis: Analysis, name: str, problem: str = "vrp10") -> Effect:
+    """A change, by its name."""
+    found = (*analysis.suspects(problem), *analysis.control(problem))
+    return next(e for e in found if e.name == name)
+
+
+def said(text: str) -> None:
+    """The README has it."""
+    assert text in README, text
+
+
+def test_the_primary_question(analysis):
+    """On the first screen and in the table."""
+    percent = analysis.primary.percent
+    low, high = number(-percent.low, 2), number(percent.high, 2)
+    size = number(-percent.value, 2)
+    said(f"{size} % shorter (95 % interval: {low} % shorter to {high} % longer)")
+    said(f"{size} % shorter than Linear's ({ends(percent, 2)} %): equivalent within 0.5 %")
+
+
+@pytest.mark.parametrize(
+    ("problem", "more", "text"),
+    [
+        ("vrp20", "greedy", "{size} % shorter with Conv1d ({ends} %), equivalent"),
+        ("vrp20-attention", "multistart", "{value} % ({ends} %), equivalent; greedy"),
+        ("vrp20-attention", "greedy", "greedy ones by {value} % ({ends} %), where neither"),
+    ],
+)
+def test_the_same_elsewhere(analysis, problem, more, text):
+    """VRP20, and the attention policy both ways."""
+    percent = secondary(analysis, ("conv1d", "linear"), problem, more).percent
+    size, value = number(-percent.value, 2), signed(percent.value, 2)
+    said(text.format(size=size, value=value, ends=ends(percent, 2)))
+
+
+@pytest.mark.parametrize(
+    ("problem", "more", "text"),
+    [
+        ("vrp10", "greedy", "{size} % on VRP10 ({ends} %)"),
+        ("vrp20", "greedy", "{size} % on VRP20 ({ends} %)"),
+        ("vrp20-attention", "multistart", "{size} % with the attention policy ({ends} %"),
+        ("vrp10", "clustered10", "{size} % on clustered instances ({ends} %)"),
+    ],
+)
+def test_what_embedding_costs(analysis, problem, more, text):
+    """Against Linear, in four tests."""
+    percent = secondary(analysis, ("embedding", "linear"), problem, more).percent
+    said(text.format(size=number(percent.value, 1), ends=ends(percent, 1, number)))
+
+
+def test_changes(analysis):
+    """What each does to the tours, and the price of the strict mask."""
+    for name in ("flattened", "reshaped"):
+        assert number(effect(analysis, name).comparison.percent.value, 0) == "41"
+    strict = effect(analysis, "strict_mask")
+    percent, price = strict.comparison.percent, strict.price
+    said(f"{number(percent.value, 1)} % longer ({ends(percent, 1, number)} %")
+    said(f"{number(price.value, 1)} % longer ({ends(price, 1, number)} %)")
+    glorot = effect(analysis, "glorot")
+    ratio = glorot.slowdown.ratio
+    said(f"{number(ratio.value, 1)} times ({ends(ratio, 1, number)})")
+    said(f"(p = {number(glorot.p_slowdown, 3)} after correction")
+    dropout = effect(analysis, "dropout")
+    said(
+        f"dropout tours are {number(dropout.comparison.percent.value, 2)} % longer, equivalent "
+        f"(p = {number(dropout.p_equivalence, 3)} after correction)"
+    )
+    said(f"TF32 neither is shown, {signed(effect(analysis, 'tf32').comparison.percent.value, 2)} %")
+
+
+def test_one_seed(analysis):
+    """How often two runs of Linear differ, early and at their end."""
+    rows = list(analysis.study.plain(analysis.main_test("vrp10"))["linear"].values())
+    text = []
+    for part in (0.1, 0.25, 1.0):
+        share = one_seed(values_at(analysis.points, rows, part), 1).share.scaled(100)
+        text.append((number(share.value, 0), ends(share, 0, number)))
+    (tenth, quarter, end) = text
+    said(f"{tenth[0]} % of the pairs of Linear runs differ by 1 % or more after a tenth of the")
+    said(f"budget ({tenth[1]} %), {quarter[0]} % after a quarter ({quarter[1]} %), {end[0]} % at")
+    said(f"its end ({end[1]} %)")
+    spread = mean_interval(costs(rows))
+    said(f"the seeds spread by {number(100 * spread.sd / spread.value, 2)} %")
+
+
+def test_speeds(analysis):
+    """Of whole steps, and of the layer alone."""
+    found = {t.encoder: t for t in summarised([s for s in analysis.steps if s.problem == "vrp10"])}
+    linear, conv1d, embedding = (found[name] for name in ("linear", "conv1d", "embedding"))
+    said(
+        f"by {number(conv1d.encoder_ms - linear.encoder_ms, 2)} ms before Conv1d of a step of "
+        f"{number(linear.step_ms, 0)} ms"
+    )
+    for timed, text in ((conv1d, "{} times as fast as Linear's"), (embedding, "{} times")):
+        said(f"{text.format(number(timed.speed.value, 3))} ({ends(timed.speed, 3, number)})")
+
+
+def test_no_link_of_the_study_is_broken():
+    """Figures and reports that the README names are there."""
+    named = set(re.findall(r"\(checkpoints/encoder-study/([\w.-]+)", README))
+    assert len(named) > 8
+    assert all((STUDY / name).exists() for name in named)
