@@ -17,11 +17,11 @@ from vrp.policy.base import Policy
 from vrp.policy.encoders import EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import finished, legal_mask, reset, step
-from vrp.problem.tours import check_tours
+from vrp.problem.tours import check_tours, tour_length
 from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
 from vrp.search.augmentation import symmetric
 from vrp.search.base import ENCODING, Search
-from vrp.search.greedy import greedy_tours
+from vrp.search.greedy import count_pieces, greedy_tours
 from vrp.search.rollout import greedy_choice, rollout, sampled_choice
 from vrp.search.solution import Progress, Solution, join, shortest
 
@@ -429,6 +429,19 @@ def test_more_starts_are_never_worse(policy, situation):
         assert (more <= fewer + 1e-12).all()
 
 
+def test_no_start_is_played_for_nothing(policy, several_trips, monkeypatch):
+    """Where no product is rounded, only those that are asked for."""
+    played = []
+
+    def counting(policy, instances, encoding, num_solutions, *rest):
+        played.append(num_solutions)
+        return rollout(policy, instances, encoding, num_solutions, *rest)
+
+    monkeypatch.setattr("vrp.search.greedy.rollout", counting)
+    Multistart(3)(policy, several_trips, stream())
+    assert played == [1, 3]
+
+
 class Rounded(AttentionPolicy):
     """Rounds by the number of tours that are decoded side by side, as products in bfloat16 may.
 
@@ -445,12 +458,13 @@ class Rounded(AttentionPolicy):
 class TestRounded:
     """What searches promise where the tours beside it may change a tour."""
 
-    instances = UniformGenerator(10, 20)(20, stream(1))
+    instances = UniformGenerator(20, 30)(20, stream(1))
 
     @pytest.fixture
     def rounded(self) -> Policy:
         """A small one."""
-        found = Rounded(LinearEncoder(16), 16, num_layers=1, num_heads=2, feed_forward_dim=16)
+        sizes = {"num_layers": 1, "num_heads": 2, "feed_forward_dim": 16}
+        found = Rounded(LinearEncoder(16), 16, **sizes, precision="bfloat16")
         found.initialise(0)
         return found.eval()
 
@@ -486,13 +500,29 @@ class TestRounded:
         [
             [Sampling(count) for count in (1, 5, 16, 17, 33)],
             [Augment(count) for count in (1, 2, 8)],
+            [Multistart(count) for count in (1, 5, 16, 17, None)],
         ],
-        ids=["samples", "symmetries"],
+        ids=["samples", "symmetries", "starts"],
     )
     def test_more_is_never_worse(self, some, rounded):
-        """Fewer samples or symmetries are the first of more."""
+        """Fewer samples, symmetries or starts are the first of more."""
         costs = [search(rounded, self.instances, stream()).cost for search in some]
         assert all((more <= fewer + 1e-12).all() for fewer, more in pairwise(costs))
+
+    def test_starts_are_always_played_beside_the_same(self, rounded, monkeypatch):
+        """Piece by piece, bit by bit those of all starts."""
+        monkeypatch.setattr("vrp.search.greedy._STARTS_AT_ONCE", 8)
+        encoding = rounded.encode(self.instances).detach()
+
+        def costs(starts: int | None) -> Tensor:
+            played = list(greedy_tours(rounded, self.instances, encoding, starts))
+            assert len(played) == count_pieces(self.instances, starts)
+            return torch.cat([tour_length(self.instances, tours) for tours in played], 1)
+
+        every = costs(None)
+        assert every.shape[1] == 21
+        for starts in (0, 1, 8, 13, 20, 25):
+            assert torch.equal(costs(starts), every[:, : 1 + starts])
 
 
 def test_symmetries_are_the_squares(several_trips):

@@ -39,8 +39,9 @@ class Greedy(Search):
 class Multistart(Search):
     """The shortest of the greedy tours from several first customers, plain greedy's among them.
 
-    Fewer starts are the first of more where the policy's products are float32. In bfloat16 they
-    may be rounded otherwise when other tours are decoded beside them, so a few tours may differ.
+    Fewer starts are the first of more, so the cost never rises with `starts`. For a policy whose
+    products are rounded, fewer take as long as the next multiple of 64, or as all: a tour may come
+    out otherwise beside other tours, so it is always decoded beside the same.
 
     Args:
         starts: the first so many customers, at least 1; None for all.
@@ -59,7 +60,7 @@ class Multistart(Search):
             raise ValueError(f"starts is {self.starts}; it must be at least 1")
 
     def effort(self, num_customers: int, starts_anywhere: bool) -> float:
-        """A tour for each start, and plain greedy's."""
+        """A tour for each start, and plain greedy's; none that is only played beside them."""
         return ENCODING + 1 + min(num_customers, self.starts or num_customers)
 
     def solutions(
@@ -76,16 +77,29 @@ class Multistart(Search):
 def greedy_tours(
     policy: Policy, instances: Instances, encoding: Encoding, starts: int | None
 ) -> Iterator[Tensor]:
-    """Plain greedy's tours, then those from the first `starts` customers: (N, K, T) in pieces.
+    """Plain greedy's tours, then those from the first `starts` customers, in pieces.
 
     Plain greedy is a piece of its own, as `Greedy` plays it: among others the products of a
     policy that rounds them may round otherwise, and its tour may be another.
+
+    Args:
+        policy: in evaluation mode.
+        instances: N problems.
+        encoding: of the same instances, detached.
+        starts: at least 0; None for all customers, as for more than there are.
+
+    Yields:
+        (N, K, T) int64 complete tours, padded with 0: K is 1, then at most 64.
     """
     yield rollout(policy, instances, encoding, 1, greedy_choice)
-    firsts = each_customer(instances)[:, :starts]
-    for place in range(0, firsts.shape[1], _STARTS_AT_ONCE):
+    firsts = each_customer(instances)
+    wanted = firsts.shape[1] if starts is None else min(starts, firsts.shape[1])
+    if policy.products(instances.device) == torch.float32:
+        firsts = firsts[:, :wanted]
+    for place in range(0, wanted, _STARTS_AT_ONCE):
         first = firsts[:, place : place + _STARTS_AT_ONCE]
-        yield rollout(policy, instances, encoding, first.shape[1], greedy_choice, first)
+        tours = rollout(policy, instances, encoding, first.shape[1], greedy_choice, first)
+        yield tours[:, : wanted - place]
 
 
 def count_pieces(instances: Instances, starts: int | None) -> int:
