@@ -32,8 +32,8 @@ class Eas(Search):
 
     The policy's weights stay as they are; what is learned belongs to one instance under one
     symmetry and is forgotten with it. Each iteration samples a tour for every customer. A batch
-    learns part by part where its replay would take too much memory; its tours stay the same,
-    rounding aside.
+    learns part by part where its replay would take too much memory, and a single instance from a
+    few of its tours at a time; what it finds stays the same, rounding aside.
 
     Args:
         iterations: at least 1 (paper: 200).
@@ -118,12 +118,10 @@ class Eas(Search):
         incumbent = best[part.rows].actions.to(copies.device)
         incumbent = incumbent.repeat(self.symmetries, 1)[:, None]
         cost = tour_length(copies, tours).float()
-        with torch.enable_grad():
-            replay = policy.log_probs(changed, copies, pad_tours([tours, incumbent]), forced)
-            log_prob = replay.log_prob.sum(-1)
-            advantage = cost - cost.mean(1, keepdim=True)
-            loss = (advantage * log_prob[:, :-1]).mean(1) - self.imitation * log_prob[:, -1]
-            (part.added.grad,) = torch.autograd.grad(loss.sum(), part.added)
+        advantage = cost - cost.mean(1, keepdim=True)
+        imitated = cost.new_full((len(copies), 1), -self.imitation)
+        weights = torch.cat([advantage * (1 / cost.shape[1]), imitated], 1)
+        part.added.grad = part.gradient(policy, changed, pad_tours([tours, incumbent]), weights)
         part.optimizer.step()
         return best
 
@@ -157,6 +155,31 @@ class _Part:
         added = policy.addable(encoding).requires_grad_()
         optimizer = torch.optim.Adam([added], search.learning_rate)
         return cls(rows, mine, copies, encoding, added, optimizer)
+
+    def gradient(self, policy: Policy, changed: Encoding, tours: Tensor, weights: Tensor) -> Tensor:
+        """The gradient (S n, V, M) in `added` of weighted log-probabilities of tours.
+
+        Tours are replayed as many at once as keep to `_MOST_LOGITS`, at least one of each copy.
+
+        Args:
+            policy: in evaluation mode.
+            changed: encoding of the copies, made from `added` with gradient.
+            tours: (S n, K, T) int64, legal tours padded with 0.
+            weights: (S n, K), of the tours' log-probabilities in the sum.
+        """
+        forced, total = int(policy.starts_anywhere), tours.shape[1]
+        logits = len(self.copies) * tours.shape[2] * self.copies.num_nodes
+        size = max(1, _MOST_LOGITS // logits)
+
+        def of_some(start: int) -> Tensor:
+            some = slice(start, start + size)
+            with torch.enable_grad():
+                replay = policy.log_probs(changed, self.copies, tours[:, some], forced)
+                loss = (weights[:, some] * replay.log_prob.sum(-1)).sum()
+            # What `changed` was made from is needed until the last.
+            return torch.autograd.grad(loss, self.added, retain_graph=start + size < total)[0]
+
+        return sum(of_some(start) for start in range(0, total, size))
 
     def improve(self, best: Solution, tours: Tensor) -> Solution:
         """The batch's best tours so far, after tours (S n, K, T) of the copies."""
