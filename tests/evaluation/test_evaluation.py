@@ -20,6 +20,7 @@ from vrp.problem import ClusteredGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import reference, standard_set
 from vrp.problem.files import save_npz
 from vrp.problem.tours import check_tours, tour_length
+from vrp.search import Greedy
 from vrp.training.build import build_policy, build_search
 from vrp.training.checkpoint import save_checkpoint
 
@@ -111,6 +112,47 @@ def test_batches_do_not_change_greedy_results(evaluate_config, tmp_path):
     """The last batch may be smaller."""
     _, whole, _ = results(evaluate_config())
     _, parts, _ = results(evaluate_config(batch_size=7, output=str(tmp_path / "parts")))
+    assert parts == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("decode", "customers", "count"),
+    [
+        ("Greedy", 100, 250),
+        ("Sgbs", 100, 250),
+        ("Eas", 34, 250),
+        ("Eas", 100, 31),
+        ("Greedy", 500, 10),
+        ("Eas", 500, 1),
+    ],
+)
+def test_large_instances_are_solved_a_few_at_once(
+    evaluate_config, tmp_path, decode, customers, count
+):
+    """Unless the number is given: 250 up to 100 customers, fewer where copies are kept."""
+    save_npz(UniformGenerator(customers, 50)(2, torch.Generator()), tmp_path / "some.npz")
+    keys = {"data": str(tmp_path / "some.npz"), "limit": None}
+    keys["decode"] = {"_target_": f"vrp.search.{decode}"}
+    for given, expected in ((None, count), (7, 7)):
+        evaluation = make_evaluation(evaluate_config(**keys, batch_size=given))
+        assert evaluation.config["batch_size"] == expected
+
+
+def test_the_bound_on_memory_parts_the_instances(evaluate_config, monkeypatch, tmp_path):
+    """The summary says how many are solved at once, and the tours are the same."""
+    _, whole, _ = results(evaluate_config())
+    sizes, solutions = [], Greedy.solutions
+
+    def counting(search, policy, instances, generator):
+        sizes.append(len(instances))
+        return solutions(search, policy, instances, generator)
+
+    monkeypatch.setattr(Greedy, "solutions", counting)
+    monkeypatch.setattr(evaluate, "_PAIRS", 6 * 11**2 + 1)
+    keys = {"batch_size": None, "output": str(tmp_path / "parts")}
+    summary, parts, _ = results(evaluate_config(**keys))
+    assert sizes == [6, 6, 6, 2]
+    assert summary["batch_size"] == 6
     assert parts == pytest.approx(whole, abs=1e-12)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vrp.search.fixed import instances_at_once
+from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
+from vrp.search.batches import instances_at_once
+from vrp.search.fixed import _MOST, _PAIRS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +37,36 @@ def growth(num_customers: int) -> float:
 @pytest.mark.parametrize(("num_nodes", "count"), [(11, 1000), (21, 1000), (51, 250), (10_000, 1)])
 def test_larger_instances_are_fewer(num_nodes, count):
     """Up to twenty customers nothing is parted."""
-    assert instances_at_once(num_nodes) == count
+    assert instances_at_once(num_nodes, _MOST, _PAIRS) == count
+
+
+@pytest.mark.parametrize(
+    ("search", "num_nodes", "copies"),
+    [
+        *[(search, 21, 1) for search in (Greedy(), Sampling(128), Multistart(), Augment())],
+        (Beam(10), 21, 1),
+        (Beam(22), 21, 2),
+        (Beam(1000), 101, 10),
+        (Sgbs(), 21, 1),
+        (Sgbs(10, 20), 51, 4),
+        (Eas(), 21, 8),
+        (Eas(symmetries=3), 501, 3),
+    ],
+    ids=str,
+)
+def test_what_a_search_keeps_side_by_side(search, num_nodes, copies):
+    """Symmetries that are searched at once, and tours where they are more than the nodes."""
+    assert search.copies(num_nodes) == copies
+
+
+@pytest.mark.parametrize("copies", [1, 3, 8])
+@pytest.mark.parametrize("num_nodes", [2, 21, 51, 101, 501, 1001])
+def test_pairs_are_bounded(num_nodes, copies):
+    """As many instances as the bound allows, whatever is kept of each; one may be too large."""
+    count = instances_at_once(num_nodes, 250, 10**6, copies)
+    size = copies * num_nodes**2
+    assert count == 1 or count * size <= 10**6
+    assert count == 250 or (count + 1) * size > 10**6
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are counted otherwise")

@@ -31,6 +31,7 @@ from vrp.problem.datasets import gap_percent
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
 from vrp.search.base import Search
+from vrp.search.batches import instances_at_once
 from vrp.search.solution import Progress, join
 from vrp.training.build import build_search
 from vrp.training.device import choose_device
@@ -41,6 +42,10 @@ from vrp.training.tour_figure import can_draw, draw_tours
 _MOST_NODES = np.iinfo(np.int16).max  # solutions.npz holds nodes as int16
 _DRAWN = 8  # instances in tours.png
 _STOPPING = "stopping after this piece; again to abort without a result"
+# Solved at once unless told otherwise: so many, and fewer where the tables of all pairs of their
+# nodes would take more memory than at 100 customers.
+_AT_ONCE = 250
+_PAIRS = _AT_ONCE * 101**2
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Evaluation:
         fixed: what it has to solve.
         search: how; nothing in it is left to the policy.
         device: where.
-        config: as composed; what the rest was made from.
+        config: as composed, with a number of instances as the batch size; what the rest was made
+            from.
         output: folder for the results; exists and can be written.
     """
 
@@ -266,6 +272,10 @@ def make_evaluation(config: dict) -> Evaluation:
             f"{fixed.name} has {fixed.instances.num_nodes} nodes; {SOLUTIONS} numbers them as "
             f"int16, so at most {_MOST_NODES} are possible"
         )
+    if config["batch_size"] is None:
+        nodes = fixed.instances.num_nodes
+        size = instances_at_once(nodes, _AT_ONCE, _PAIRS, search.copies(nodes))
+        config = config | {"batch_size": size}
     folder = Path(config["output"] or default_folder(trained, fixed, search, config))
     open_folder(folder, len(fixed.instances))
     return Evaluation(trained, fixed, search, device, config, folder)

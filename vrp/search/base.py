@@ -66,6 +66,13 @@ class Search(ABC):
             starts_anywhere: of the policy.
         """
 
+    def copies(self, num_nodes: int) -> int:
+        """About as many copies of an instance of V nodes take the memory that the search takes.
+
+        V tours that are played side by side count like one, as tables of V x V do.
+        """
+        return 1
+
     def made_for(self, policy: Policy) -> Search:
         """The same search, with what it leaves to the policy decided."""
         return self

@@ -43,6 +43,10 @@ class Beam(Search):
         """The beams, and greedy's tour."""
         return ENCODING + 1 + self.width
 
+    def copies(self, num_nodes: int) -> int:
+        """More than one where there are more beams than nodes."""
+        return -(-self.width // num_nodes)
+
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:

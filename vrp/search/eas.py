@@ -70,6 +70,10 @@ class Eas(Search):
         rounds = 1 + _ITERATION * self.iterations
         return self.symmetries * (ENCODING + (1 + num_customers) * rounds)
 
+    def copies(self, num_nodes: int) -> int:
+        """One for each symmetry: what is learned for them is kept to the end."""
+        return self.symmetries
+
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:

@@ -14,6 +14,7 @@ from vrp.policy.base import Policy, evaluating
 from vrp.problem.instances import Instances
 from vrp.search.augmentation import Augment
 from vrp.search.base import Search
+from vrp.search.batches import instances_at_once
 from vrp.search.greedy import Greedy, Multistart
 from vrp.search.solution import Solution, join
 
@@ -24,9 +25,7 @@ FIXED: dict[str, Search] = {
 }
 
 _MOST = 1000
-# A policy's tables may grow with the pairs of an instance's nodes. The attention policy takes about
-# 0.2 GB for so many.
-_PAIRS = 250 * 51**2
+_PAIRS = 250 * 51**2  # of nodes; the attention policy takes about 0.2 GB for so many
 
 
 class Stopped(Exception):
@@ -52,7 +51,8 @@ def solve(
     Raises:
         Stopped: as soon as `stopped` says so.
     """
-    search, batch, parts = FIXED[decode], instances_at_once(instances.num_nodes), []
+    search, parts = FIXED[decode], []
+    batch = instances_at_once(instances.num_nodes, _MOST, _PAIRS)
     with evaluating(policy):
         for start in range(0, len(instances), batch):
             if stopped():
@@ -60,8 +60,3 @@ def solve(
             some = instances[start : start + batch].to(device)
             parts.append(search(policy, some, torch.Generator()))
     return join(parts)
-
-
-def instances_at_once(num_nodes: int) -> int:
-    """At least 1; above 25 nodes so few that such tables take no more than at 25."""
-    return max(1, min(_MOST, _PAIRS // num_nodes**2))

@@ -59,6 +59,10 @@ class Sgbs(Search):
         children = self.width * (self.expansion - 1)
         return self.symmetries * (ENCODING + 1 + num_customers + steps * children / 2)
 
+    def copies(self, num_nodes: int) -> int:
+        """More than one where a beam has more children than there are nodes."""
+        return -(-self.width * self.expansion // num_nodes)
+
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
