@@ -393,8 +393,8 @@ def test_solutions_only_get_better(search, policy, situation):
     for progress in search.solutions(policy, situation, stream()):
         solution = progress.solution
         check_tours(situation, solution.actions[:, None])
-        replaces_greedy = isinstance(search, Beam) and progress.share == 1
-        assert best is None or replaces_greedy or (solution.cost <= best).all()
+        is_beams_own = isinstance(search, Beam) and progress.share == 1
+        assert best is None or is_beams_own or (solution.cost <= best).all()
         best = solution.cost
         assert progress.share >= share
         share = progress.share
@@ -805,14 +805,32 @@ def pieces(search: Search, policy: Policy, instances: Instances) -> list[Progres
 
 
 def test_a_beam_can_be_stopped_between_steps(policy, several_trips):
-    """Greedy's tours stand in until it is closed, and are forgotten then."""
+    """Greedy's tours stand in until shorter ones are closed."""
     greedy = Greedy()(policy, several_trips, stream())
     found = pieces(Beam(3), policy, several_trips)
-    assert len(found) > several_trips.num_customers
-    assert all(torch.equal(each.solution.cost, greedy.cost) for each in found[:-1])
+    count = several_trips.num_customers
+    assert len(found) > count + 1
+    # No tour is closed before all customers have been visited and the vehicle is back.
+    assert all(torch.equal(each.solution.cost, greedy.cost) for each in found[: count + 1])
+    assert all((each.solution.cost <= greedy.cost).all() for each in found[:-1])
     assert all(each.share < 1 for each in found[:-1])
     stopped = Beam(3).run(policy, several_trips, stream(), watch=lambda _: True)
     assert torch.equal(stopped.solution.actions, greedy.actions)
+
+
+def test_a_stopped_beam_keeps_what_it_has_closed(policy):
+    """Once all beams of an instance are closed, its answer is known, whatever others still need."""
+    instances = UniformGenerator(7, 12)(20, stream(1))
+    together = pieces(Beam(4), policy, instances)[:-1]
+    early = shorter = 0
+    for n in range(len(instances)):
+        alone = pieces(Beam(4), policy, instances[n : n + 1])
+        rest = together[len(alone) - 1 :]
+        early += bool(rest)
+        assert all(each.solution.cost[n] <= alone[-1].solution.cost[0] + 1e-12 for each in rest)
+        shorter += bool(rest) and bool(rest[0].solution.cost[n] < alone[0].solution.cost[0] - 1e-6)
+    assert early > 10
+    assert shorter > 2
 
 
 @pytest.mark.parametrize("search", [Sgbs(2, 2), Eas(2)], ids=str)

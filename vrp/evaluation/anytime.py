@@ -20,7 +20,7 @@ class Curve:
 
     Attributes:
         seconds: (P,) per instance, ascending.
-        cost: (P,) mean over the instances; rises only where a beam replaces greedy's tours.
+        cost: (P,) mean over the instances; rises only where a beam ends, as `Beam` says.
     """
 
     seconds: np.ndarray

@@ -47,7 +47,10 @@ class Search(ABC):
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
-        """The best tours so far after each piece of work; no cost ever rises.
+        """The best tours so far after each piece of work.
+
+        No cost ever rises, with one exception: the last tours of `Beam` are its own, as published,
+        even where it has found shorter ones before.
 
         Args:
             policy: in evaluation mode; it is left as it is.

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 
 from vrp.policy.base import Policy
 from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
 from vrp.search.base import ENCODING, Search
 from vrp.search.rollout import greedy_choice, rollout
-from vrp.search.solution import Progress, shortest
+from vrp.search.solution import Progress, improved, shortest
 
 
 @dataclass(frozen=True)
 class Beam(Search):
     """Keeps the `width` likeliest partial tours; answers with the shortest of the last ones.
 
-    Width 1 is greedy decoding. A closed tour stays in the beam with the log-probability it has.
-    Until the beams are closed plain greedy's tours stand in for them. They are no candidates
-    afterwards, as in the paper, so a beam may end with a longer tour than plain greedy's.
+    Width 1 is greedy decoding. A closed tour stays in the beam with the log-probability it has,
+    until likelier ones displace it. Left before its end, a beam answers with the shortest tour that
+    it has closed, or with plain greedy's. At its end neither that nor what was displaced is a
+    candidate, as in the paper: the last answer may be longer than one before it.
 
     Args:
         width: at least 1 (paper: 5 and 10).
@@ -50,15 +52,17 @@ class Beam(Search):
     def solutions(
         self, policy: Policy, instances: Instances, generator: torch.Generator
     ) -> Iterator[Progress]:
-        """Greedy's tours after each step, the beam's after the last; `generator` is not used.
+        """A piece of work for each step; `generator` is not used.
+
+        The shortest tours so far, plain greedy's among them, and after the last step the beam's.
 
         Raises:
             RuntimeError: if a beam is still open after the steps that no legal tour exceeds.
         """
         encoding = policy.encode(instances).detach()
-        greedy = shortest(instances, rollout(policy, instances, encoding, 1, greedy_choice))
-        most = max_steps(instances)
-        yield Progress(greedy, 1 / (most + 1))
+        greedy = rollout(policy, instances, encoding, 1, greedy_choice)
+        best, most = shortest(instances, greedy), max_steps(instances)
+        yield Progress(best, 1 / (most + 1))
         state = reset(instances, self.width)
         memory = policy.start(encoding, self.width)
         n, width = len(instances), self.width
@@ -77,8 +81,13 @@ class Beam(Search):
             state = step(instances, state.select(parent), action)
             actions = actions.gather(1, parent[..., None].expand_as(actions))
             actions = torch.cat([actions, action[..., None]], -1)
-            if finished(state).all():
+            closed = finished(state)
+            if closed.all():
                 yield Progress(shortest(instances, actions), 1.0)
                 return
-            yield Progress(greedy, (t + 2) / (most + 1))
+            if closed.any():
+                longest = max(t + 1, greedy.shape[-1])
+                tours, plain = (pad(x, (0, longest - x.shape[-1])) for x in (actions, greedy))
+                best = improved(best, instances, torch.where(closed[..., None], tours, plain))
+            yield Progress(best, (t + 2) / (most + 1))
         raise RuntimeError(f"a beam is not closed after {most} steps")
