@@ -12,7 +12,7 @@ from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.policy.trunk import attend
 from vrp.problem import Instances
-from vrp.problem.environment import legal_mask, reset, step
+from vrp.problem.environment import legal_mask, reset, seen_before_each_step, step
 from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.starts import each_customer
 
@@ -405,12 +405,17 @@ def test_gradient_in_half_precision_is_near(variant):
 
 
 def test_large_scores_stay_finite():
-    """Where one node's score is far above all others and it is not legal."""
+    """Where an illegal node's score is so far above all legal ones that these are cut."""
     policy, instances = make_policy(), uniform(6, 14, 4)
     with torch.no_grad():
         policy.query.weight.mul_(300)
-    play = random_play(instances, 4)
-    replay = policy.log_probs(policy.encode(instances), instances, play.actions)
+    play, encoding = random_play(instances, 4), policy.encode(instances)
+    seen = seen_before_each_step(instances, play.actions)
+    rows = encoding.tables.scores[torch.arange(4)[:, None, None], seen.position]
+    by_head, legal = rows.unflatten(-1, (HEADS, -1)), seen.legal[..., None, :]
+    gap = by_head.amax(-1) - by_head.masked_fill(~legal, -torch.inf).amax(-1)
+    assert (gap > glimpse.LIMIT).float().mean() > 0.1
+    replay = policy.log_probs(encoding, instances, play.actions)
     assert replay.log_prob.isfinite().all()
     gradient = torch.autograd.grad(replay.log_prob.sum(), list(policy.parameters()))
     assert all(g.isfinite().all() for g in gradient)

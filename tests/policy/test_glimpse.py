@@ -8,7 +8,7 @@ from textbook import random_play, uniform
 from torch import Tensor
 
 from vrp.policy import glimpse
-from vrp.policy.glimpse import Tables, make_factors
+from vrp.policy.glimpse import LIMIT, Tables, make_factors
 from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.problem.environment import seen_before_each_step
 
@@ -69,10 +69,45 @@ def test_replay_is_plain_autograd(clipping, pieces, monkeypatch):
     limit = {"one": 1 << 20, "one for each instance": 1, "of two instances": 2 * width}[pieces]
     monkeypatch.setattr(glimpse, "_CPU_PIECE", limit)
     learned, exact = drawn(), drawn(torch.float64)
-    weights = torch.randn(2, *seen()[0].shape, generator=torch.Generator().manual_seed(1))
-    found, expected = replayed(clipping, learned), plain(clipping, exact)
+    check_alike(replayed(clipping, learned), plain(clipping, exact), learned, exact)
+
+
+@pytest.mark.parametrize("gap", [LIMIT - 1, LIMIT + 20], ids=["just inside", "beyond"])
+@pytest.mark.parametrize("clipping", [0.0, 10.0])
+def test_illegal_node_far_above_all_others(clipping, gap):
+    """Values and gradients are the plain ones, of scores cut at `LIMIT` below each row's largest.
+
+    The node last visited is never the next one, and here its score is the largest. Up to the limit
+    nothing is cut.
+    """
+    learned = drawn()
+    n, v = learned[3].shape
+    here = torch.eye(v, dtype=torch.bool)[:, None]  # (V, 1, V)
+    by_head = torch.rand(n, v, HEADS, v, generator=torch.Generator().manual_seed(2))
+    by_head.masked_fill_(here, gap + 1)
+    learned[0] = by_head.flatten(2).requires_grad_()
+    cut = by_head.maximum(by_head.amax(-1, keepdim=True) - LIMIT).flatten(2)
+    assert torch.equal(cut, learned[0]) == (gap < LIMIT)
+    position, _, legal, _ = seen()
+    rows = by_head[torch.arange(n)[:, None, None], position]  # (N, T, K, H, V)
+    among_legal = rows.masked_fill(~legal[..., None, :], -torch.inf).amax(-1)
+    above = (rows.amax(-1) - among_legal)[(position != 0) | ~legal[..., 0]]
+    assert len(above)
+    assert (above >= gap).all()
+    exact = [x.detach().double().requires_grad_() for x in (cut, *learned[1:])]
+    check_alike(replayed(clipping, learned), plain(clipping, exact), learned, exact)
+
+
+def check_alike(
+    found: tuple[Tensor, Tensor],
+    expected: tuple[Tensor, Tensor],
+    learned: list[Tensor],
+    exact: list[Tensor],
+) -> None:
+    """Log-probabilities and entropies agree, and their gradients in all tables."""
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs.float(), rtol=1e-4, atol=1e-4)
+    weights = torch.randn(2, *seen()[0].shape, generator=torch.Generator().manual_seed(1))
     gradients = [
         torch.autograd.grad(sum((w * x).sum() for w, x in zip(weights, values, strict=True)), given)
         for values, given in ((found, learned), (expected, exact))
