@@ -34,6 +34,40 @@ def growth(num_customers: int) -> float:
     return peak_memory() - before
 
 
+def replay_growth(kind: str, num_customers: int, num_instances: int, num_solutions: int) -> float:
+    """Memory that a replay with its gradient takes, as a multiple of what the policy says."""
+    import torch
+
+    from scripts.memory import peak_memory
+    from vrp.policy import AttentionPolicy, PointerPolicy
+    from vrp.policy.encoders import LinearEncoder
+    from vrp.problem import UniformGenerator
+    from vrp.search.rollout import rollout, sampled_choice
+
+    if kind == "pointer":
+        policy = PointerPolicy(LinearEncoder(128), 128)
+    else:
+        policy = AttentionPolicy(LinearEncoder(128), 128, num_layers=1, precision="auto")
+    policy.initialise(0)
+    random = torch.Generator().manual_seed(0)
+    instances = UniformGenerator(num_customers, 40)(num_instances, random)
+    uniforms = torch.rand(2 * num_customers + 1, num_instances, num_solutions, generator=random)
+    with torch.no_grad():
+        encoding = policy.encode(instances)
+    tours = rollout(policy, instances, encoding, num_solutions, sampled_choice(uniforms))
+
+    def replay(tours: torch.Tensor) -> None:
+        added = policy.addable(encoding).requires_grad_()
+        found = policy.log_probs(policy.with_added(encoding, added), instances, tours)
+        torch.autograd.grad(found.log_prob.sum(), added)
+
+    replay(tours[:, :1, :2])  # what only the first one takes
+    before = peak_memory()
+    replay(tours)
+    said = tours.numel() * policy.replay_bytes(instances.num_nodes) / 1e9
+    return (peak_memory() - before) / said
+
+
 @pytest.mark.parametrize(("num_nodes", "count"), [(11, 1000), (21, 1000), (51, 250), (10_000, 1)])
 def test_larger_instances_are_fewer(num_nodes, count):
     """Up to twenty customers nothing is parted."""
@@ -79,10 +113,30 @@ def test_a_validation_takes_little_memory():
     assert float(found.stdout) < 0.4  # measured: 0.2, and 0.8 all at once
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are counted otherwise")
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("pointer", (20, 160, 10)),  # measured: 1.0
+        ("attention", (100, 40, 16)),  # measured: 0.5
+    ],
+)
+def test_a_replay_takes_what_the_policy_says(kind, sizes):
+    """Customers, instances and tours of each, with the heap as evaluate.py has it."""
+    found = subprocess.run(
+        [sys.executable, __file__, kind, *map(str, sizes)], stdout=subprocess.PIPE, text=True,
+        check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert 0.3 < float(found.stdout) < 1.3
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
     from scripts.heap import settle_heap
 
     settle_heap()
-    print(growth(int(sys.argv[1])))
+    if sys.argv[1].isdigit():
+        print(growth(int(sys.argv[1])))
+    else:
+        print(replay_growth(sys.argv[1], *map(int, sys.argv[2:])))

@@ -724,37 +724,45 @@ def test_imitation_makes_the_best_tour_likelier(policy, several_trips, recorder)
     assert (likely(policy.with_added(encoding, optimizer.moved)) > likely(encoding) + 0.5).all()
 
 
-@pytest.mark.parametrize("most", [1, 1000, 5000])
-def test_eas_learns_the_same_in_parts(most, policy, several_trips, monkeypatch):
-    """However few instances fit into memory at once."""
+def replays_of(tours: int, policy: Policy, instances: Instances) -> int:
+    """Bytes that EAS takes for replays of so many tours, as long as can be, at two symmetries."""
+    steps = 2 * instances.num_customers + 1
+    return 2 * tours * steps * policy.replay_bytes(instances.num_nodes)
+
+
+# An instance has eight tours under each symmetry.
+@pytest.mark.parametrize(("tours", "count"), [(0, 5), (4, 5), (20, 3)])
+def test_eas_learns_the_same_in_parts(tours, count, policy, several_trips, monkeypatch):
+    """However few instances, or tours of one, fit into memory at once."""
     search = Eas(3, symmetries=2, learning_rate=0.02)
     whole = search(policy, several_trips, stream())
-    monkeypatch.setattr("vrp.search.eas._MOST_LOGITS", most)
-    count = len(search._rows(several_trips))
-    assert count == {1: 5, 1000: 5, 5000: 3}[most]
+    most = replays_of(tours, policy, several_trips)
+    monkeypatch.setattr("vrp.search.eas._MOST_BYTES", most)
+    assert len(search._rows(policy, several_trips)) == count
     parts = pieces(search, policy, several_trips)
     assert len(parts) == 1 + count * 5
     torch.testing.assert_close(parts[-1].solution.cost, whole.cost)
 
 
-@pytest.mark.parametrize("most", [300, 1000, 5000])
-def test_replays_of_eas_are_bounded(most, policy, several_trips, monkeypatch):
+@pytest.mark.parametrize("tours", [1, 4, 20])
+def test_replays_of_eas_are_bounded(tours, policy, several_trips, monkeypatch):
     """Where one instance is too large, a few of its tours are replayed at a time."""
     played, replayed = [], []
-    log_probs = type(policy).log_probs
+    log_probs, each = type(policy).log_probs, policy.replay_bytes(several_trips.num_nodes)
 
     def counting(policy, encoding, instances, actions, forced):
         played.append(actions.shape[1])
-        replayed.append(actions.numel() * instances.num_nodes)
+        replayed.append(actions.numel() * each)
         return log_probs(policy, encoding, instances, actions, forced)
 
-    monkeypatch.setattr("vrp.search.eas._MOST_LOGITS", most)
+    most = replays_of(tours, policy, several_trips)
+    monkeypatch.setattr("vrp.search.eas._MOST_BYTES", most)
     monkeypatch.setattr(type(policy), "log_probs", counting)
     Eas(1, symmetries=2)(policy, several_trips, stream())
     assert max(replayed) <= most
     # The samples of seven starts and the best tour, of one instance after the other if need be.
-    assert sum(played) == 8 * (5 if most < 5000 else 3)
-    assert (min(played) < 8) == (most < 5000)
+    assert sum(played) == 8 * (3 if tours == 20 else 5)
+    assert (min(played) < 8) == (tours < 20)
 
 
 def test_eas_learns(policy, several_trips):

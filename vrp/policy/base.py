@@ -177,6 +177,14 @@ class Policy(nn.Module, ABC):
         """
 
     @abstractmethod
+    def replay_bytes(self, num_nodes: int) -> int:
+        """About how much memory `log_probs` and its gradient take for each step of a tour.
+
+        Without dropout and tape, on a CPU, for several instances of V nodes whose deliveries are
+        not split.
+        """
+
+    @abstractmethod
     def addable(self, encoding: Encoding) -> Tensor:
         """(N, V, M) zeros that `with_added` takes; for searches that learn per instance."""
 

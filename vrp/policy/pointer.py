@@ -266,6 +266,10 @@ class PointerPolicy(Policy):
         entropy = -(log_probs.exp() * log_probs.masked_fill(~seen.legal, 0.0)).sum(-1)
         return Replay(chosen * counted, entropy * counted, counted)
 
+    def replay_bytes(self, num_nodes: int) -> int:
+        """As `Policy.replay_bytes`: the LSTM's states, and what belongs to each logit; measured."""
+        return 64 * self.lstm.hidden_size + 15 * num_nodes
+
     def addable(self, encoding: PointerEncoding) -> Tensor:
         """(N, V, M) zeros that `with_added` takes."""
         return torch.zeros_like(encoding.pointer.nodes)

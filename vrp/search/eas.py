@@ -20,9 +20,7 @@ from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.solution import Progress, Solution, improved, join, pad_tours
 from vrp.search.starts import each_customer
 
-# Logits that one replay makes, at most: with what belongs to each they take 0.6 GB for the
-# attention policy and 6 GB for the pointer network.
-_MOST_LOGITS = 1 << 26
+_MOST_BYTES = 10 << 26  # that one replay takes, about
 _ITERATION = 4  # an iteration takes about as long as so many rollouts
 
 
@@ -83,7 +81,7 @@ class Eas(Search):
         """
         (first,) = Greedy().solutions(policy, instances, generator)
         best = first.solution
-        rows = self._rows(instances)
+        rows = self._rows(policy, instances)
         total = 1 + len(rows) * (count_pieces(instances, None) + self.iterations)
         done = 1
         yield Progress(best, done / total)
@@ -104,10 +102,11 @@ class Eas(Search):
                 done += 1
                 yield Progress(best, done / total)
 
-    def _rows(self, instances: Instances) -> list[slice]:
-        """The batch in parts of which a replay keeps to `_MOST_LOGITS`."""
+    def _rows(self, policy: Policy, instances: Instances) -> list[slice]:
+        """The batch in parts of which a replay keeps to `_MOST_BYTES`."""
         tours = self.symmetries * (instances.num_customers + 1)
-        size = max(1, _MOST_LOGITS // (tours * max_steps(instances) * instances.num_nodes))
+        each = tours * max_steps(instances) * policy.replay_bytes(instances.num_nodes)
+        size = max(1, _MOST_BYTES // each)
         return [slice(start, start + size) for start in range(0, len(instances), size)]
 
     def _iterate(self, policy: Policy, part: _Part, uniforms: Tensor, best: Solution) -> Solution:
@@ -163,7 +162,7 @@ class _Part:
     def gradient(self, policy: Policy, changed: Encoding, tours: Tensor, weights: Tensor) -> Tensor:
         """The gradient (S n, V, M) in `added` of weighted log-probabilities of tours.
 
-        Tours are replayed as many at once as keep to `_MOST_LOGITS`, at least one of each copy.
+        Tours are replayed as many at once as keep to `_MOST_BYTES`, at least one of each copy.
 
         Args:
             policy: in evaluation mode.
@@ -172,8 +171,8 @@ class _Part:
             weights: (S n, K), of the tours' log-probabilities in the sum.
         """
         forced, total = int(policy.starts_anywhere), tours.shape[1]
-        logits = len(self.copies) * tours.shape[2] * self.copies.num_nodes
-        size = max(1, _MOST_LOGITS // logits)
+        steps = len(self.copies) * tours.shape[2]  # of one tour of each
+        size = max(1, _MOST_BYTES // (steps * policy.replay_bytes(self.copies.num_nodes)))
 
         def of_some(start: int) -> Tensor:
             some = slice(start, start + size)
