@@ -25,5 +25,13 @@ def product_dtype(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        has = _cpu_multiplies_bfloat16()
     return torch.bfloat16 if has else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """False, too, where this version of torch does not say: its functions for it are private."""
+    try:
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    except AttributeError:
+        return False
