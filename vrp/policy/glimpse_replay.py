@@ -105,7 +105,10 @@ def _distributions(
 
 
 class _GlimpseReplay(torch.autograd.Function):
-    """The tables' gradients are gathered piece by piece."""
+    """The tables' gradients are gathered piece by piece.
+
+    Time and solutions are one axis here: Q = T K steps of each of N instances.
+    """
 
     @staticmethod
     def forward(
@@ -119,6 +122,20 @@ class _GlimpseReplay(torch.autograd.Function):
         actions: Tensor,
         *learned: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
+        """Log-probability of each action and entropy of its distribution, (N, Q) each.
+
+        Args:
+            ctx: keeps what `backward` needs.
+            tables: of N instances, detached; the numbers are taken from them.
+            weights: (N, Q, H V) of the tape, in the precision of the products; None without.
+            logits: (N, Q, V) of the tape, before the mask; None without.
+            position: (N, Q) int64, nodes last visited.
+            load: (N, Q) int64, goods.
+            legal: (N, Q, V) bool.
+            actions: (N, Q) int64.
+            learned: scores, per_load, outputs and bias of the tables, which only carry the
+                gradient; the first three are None where there is none.
+        """
         ctx.set_materialize_grads(False)
         ctx.tables = tables
         ctx.save_for_backward(weights, logits, position, load, legal, actions)
@@ -135,6 +152,17 @@ class _GlimpseReplay(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, for_chosen: Tensor | None, for_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        """Gradients of `forward`'s arguments: None for all but the learned tables.
+
+        Args:
+            ctx: as `forward` left it.
+            for_chosen: (N, Q), the gradient of the log-probabilities; None where it is zero.
+            for_entropy: (N, Q), that of the entropies, likewise.
+
+        Returns:
+            Seven times None, then those of scores (N, V, H V), per_load (N, H V), outputs
+            (N, H V, V) and bias (N, V); None for the first two where nothing asks for them.
+        """
         tables = ctx.tables
         *seen, actions = ctx.saved_tensors
         position, load, legal = seen[2:]
