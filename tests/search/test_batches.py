@@ -11,7 +11,7 @@ import pytest
 
 from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
 from vrp.search.batches import instances_at_once
-from vrp.search.fixed import _MOST, _PAIRS
+from vrp.search.fixed import at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,7 +71,7 @@ def replay_growth(kind: str, num_customers: int, num_instances: int, num_solutio
 @pytest.mark.parametrize(("num_nodes", "count"), [(11, 1000), (21, 1000), (51, 250), (10_000, 1)])
 def test_larger_instances_are_fewer(num_nodes, count):
     """Up to twenty customers nothing is parted."""
-    assert instances_at_once(num_nodes, _MOST, _PAIRS) == count
+    assert at_once(num_nodes) == count
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def solve(
         Stopped: as soon as `stopped` says so.
     """
     search, parts = FIXED[decode], []
-    batch = instances_at_once(instances.num_nodes, _MOST, _PAIRS)
+    batch = at_once(instances.num_nodes)
     with evaluating(policy):
         for start in range(0, len(instances), batch):
             if stopped():
@@ -60,3 +60,8 @@ def solve(
             some = instances[start : start + batch].to(device)
             parts.append(search(policy, some, torch.Generator()))
     return join(parts)
+
+
+def at_once(num_nodes: int) -> int:
+    """How many instances of so many nodes `solve` solves side by side."""
+    return instances_at_once(num_nodes, _MOST, _PAIRS)

@@ -14,7 +14,7 @@ from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
-from vrp.search.fixed import instances_at_once, solve
+from vrp.search.fixed import at_once, solve
 from vrp.search.solution import join
 from vrp.training.rounding import rounding_error
 from vrp.training.tour_figure import draw_tours
@@ -61,10 +61,10 @@ class Validation:
             Stopped: as soon as `stopped` says so; `found` then holds what is known.
         """
         found = [] if found is None else found
-        at_once = instances_at_once(self.instances.num_nodes)
+        size = at_once(self.instances.num_nodes)
         done = sum(len(part.cost) for part in found)
-        for start in range(done, len(self.instances), at_once):
-            batch = self.instances[start : start + at_once]
+        for start in range(done, len(self.instances), size):
+            batch = self.instances[start : start + size]
             found.append(solve(policy, batch, self.decode, device, stopped))
         return join(found)
 
