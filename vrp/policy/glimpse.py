@@ -247,8 +247,18 @@ def clip_scores(scores: Tensor, clipping: float) -> None:
 
 def pieces(tables: Tables, queries: int) -> Iterator[slice]:
     """Parts of N whose weights for so many queries stay in a CPU's cache, or in bounds on a GPU."""
-    limit = _CPU_PIECE if tables.bias.device.type == "cpu" else _GPU_PIECE
-    n, _, width = tables.factors.by_node.shape
-    piece = max(1, limit // (queries * width))
+    n, piece = len(tables.bias), max(1, _most_queries(tables) // queries)
     for start in range(0, n, piece):
         yield slice(start, min(start + piece, n))
+
+
+def query_pieces(tables: Tables, queries: int) -> list[slice]:
+    """Parts of Q, of about equal size, where the weights of a single instance are too many."""
+    size = -(-queries // -(-queries // _most_queries(tables)))
+    return [slice(start, min(start + size, queries)) for start in range(0, queries, size)]
+
+
+def _most_queries(tables: Tables) -> int:
+    """Whose weights are kept at a time."""
+    limit = _CPU_PIECE if tables.bias.device.type == "cpu" else _GPU_PIECE
+    return max(1, limit // tables.factors.by_node.shape[2])

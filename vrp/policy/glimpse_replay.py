@@ -1,12 +1,12 @@
 """The attention decoder over all steps of given tours at once, with gradient.
 
-It goes in pieces over N, finds the weights on the tape of the rollout or computes them anew in each
+It goes in pieces over N and, of large instances, over Q, finds the weights on the tape of the rollout or computes them anew in each
 of its passes, and keeps nothing else of size N Q H V.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from vrp.policy.glimpse import (
     glimpse_weights,
     pieces,
     pointer_scores,
+    query_pieces,
 )
 
 
@@ -140,11 +141,11 @@ class _GlimpseReplay(torch.autograd.Function):
         ctx.tables = tables
         ctx.save_for_backward(weights, logits, position, load, legal, actions)
         chosen, entropy = (tables.bias.new_empty(actions.shape) for _ in range(2))
-        for part in pieces(tables, actions.shape[1]):
-            found = _of_piece(tables, (weights, logits, position, load, legal), part)
-            at = found.relative.gather(-1, actions[part, :, None])
-            chosen[part] = (at - found.log_total)[..., 0]
-            entropy[part] = found.entropy()[..., 0]
+        for part, some in _parts(tables, actions.shape[1]):
+            found = _of_piece(tables, (weights, logits, position, load, legal), part, some)
+            at = found.relative.gather(-1, actions[part, some, None])
+            chosen[part, some] = (at - found.log_total)[..., 0]
+            entropy[part, some] = found.entropy()[..., 0]
         return chosen, entropy
 
     @staticmethod
@@ -166,25 +167,25 @@ class _GlimpseReplay(torch.autograd.Function):
         tables = ctx.tables
         *seen, actions = ctx.saved_tensors
         position, load, legal = seen[2:]
-        for_outputs, for_bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
+        for_outputs, for_bias = torch.zeros_like(tables.outputs), torch.zeros_like(tables.bias)
         only_outputs = not any(ctx.needs_input_grad[7:9])
         for_scores = for_load = None
         if not only_outputs:
-            for_scores = torch.empty_like(tables.scores)
-            for_load = torch.empty_like(tables.per_load)
+            for_scores = torch.zeros_like(tables.scores)
+            for_load = torch.zeros_like(tables.per_load)
         nodes = torch.arange(legal.shape[-1], device=legal.device)
         dtype = tables.factors.outputs.dtype
-        for part in pieces(tables, actions.shape[1]):
-            found, outputs = _of_piece(tables, seen, part), tables.factors.outputs[part]
+        for part, some in _parts(tables, actions.shape[1]):
+            found, outputs = _of_piece(tables, seen, part, some), tables.factors.outputs[part]
             grad = _gradient_before_tanh(
-                found, tables.clipping, actions[part],
-                None if for_chosen is None else for_chosen[part, :, None],
-                None if for_entropy is None else for_entropy[part, :, None],
+                found, tables.clipping, actions[part, some],
+                None if for_chosen is None else for_chosen[part, some, None],
+                None if for_entropy is None else for_entropy[part, some, None],
             )  # fmt: skip
-            torch.sum(grad, 1, out=for_bias[part])
+            for_bias[part] += grad.sum(1)
             grad = grad.to(dtype)
             # The smaller factor is the one to be transposed: it may be copied for that.
-            for_outputs[part] = torch.bmm(grad.transpose(1, 2), found.weights).transpose(1, 2)
+            for_outputs[part] += torch.bmm(grad.transpose(1, 2), found.weights).transpose(1, 2)
             if only_outputs:
                 continue
             rows = torch.bmm(grad, outputs.transpose(1, 2)).float()
@@ -194,15 +195,24 @@ class _GlimpseReplay(torch.autograd.Function):
             by_head *= weights
             rows = rows.to(dtype)
             # Row a of the scores collects the steps that began at node a.
-            at = (nodes == position[part, :, None]).to(dtype)
-            for_scores[part] = torch.bmm(at.transpose(1, 2), rows)
-            scaled = (load[part] * tables.scale[part, None]).to(dtype)
-            for_load[part] = torch.bmm(scaled[:, None], rows)[:, 0]
+            at = (nodes == position[part, some, None]).to(dtype)
+            for_scores[part] += torch.bmm(at.transpose(1, 2), rows)
+            scaled = (load[part, some] * tables.scale[part, None]).to(dtype)
+            for_load[part] += torch.bmm(scaled[:, None], rows)[:, 0]
         return *[None] * 7, for_scores, for_load, for_outputs, for_bias
 
 
-def _of_piece(tables: Tables, seen: Sequence[Tensor | None], part: slice) -> _Distributions:
-    return _distributions(tables[part], *(None if x is None else x[part] for x in seen))
+def _parts(tables: Tables, queries: int) -> Iterator[tuple[slice, slice]]:
+    """Of N and of Q."""
+    of_queries = query_pieces(tables, queries)
+    for part in pieces(tables, queries):
+        yield from ((part, some) for some in of_queries)
+
+
+def _of_piece(
+    tables: Tables, seen: Sequence[Tensor | None], part: slice, some: slice
+) -> _Distributions:
+    return _distributions(tables[part], *(None if x is None else x[part, some] for x in seen))
 
 
 def _gradient_before_tanh(
