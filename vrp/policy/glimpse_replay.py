@@ -1,7 +1,7 @@
 """The attention decoder over all steps of given tours at once, with gradient.
 
-It goes in pieces over N and, of large instances, over Q, finds the weights on the tape of the rollout or computes them anew in each
-of its passes, and keeps nothing else of size N Q H V.
+It goes in pieces over N and, of large instances, over Q, finds the weights on the tape of the
+rollout or computes them anew in each of its passes, and keeps nothing else of size N Q H V.
 """
 
 from __future__ import annotations
