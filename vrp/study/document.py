@@ -51,6 +51,11 @@ class Picture:
     svg: bytes = field(repr=False)
     caption: str
 
+    @classmethod
+    def named(cls, title: str, svg: bytes, caption: str) -> Picture:
+        """With a file name made of the letters and numbers of its title."""
+        return cls(re.sub(r"\W+", "-", title).strip("-") + ".svg", svg, caption)
+
 
 Block = Text | Items | Table | Picture
 

@@ -83,4 +83,4 @@ def lines(
             f" Of `{STRICT_MASK}` the gap is to near-optimal tours of the usual vehicle, which "
             "its mask forbids."
         )
-    return [Picture(f"{which}-learning-{problem}.svg", svg, caption)]
+    return [Picture.named(f"{which} learning {problem}", svg, caption)]

@@ -87,7 +87,7 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
             "over seeds with its 95 % interval; the shaded range counts as equal, and the axis is "
             "logarithmic beyond 1 %."
         )
-        blocks.append(Picture(f"embedding-{problem}.svg", svg, caption))
+        blocks.append(Picture.named(f"embedding {problem}", svg, caption))
     factorised = {
         f"{_bins(effect.variant)} bins": effect.rows
         for effect in sorted(effects, key=lambda e: _bins(e.variant))

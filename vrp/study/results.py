@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from vrp.evaluation.published import PUBLISHED, Entry
@@ -49,7 +48,8 @@ def results(analysis: Analysis) -> Section:
         known = _published(test, rows[0])
         if known:
             blocks.append(_published_table(test, known, plain))
-        blocks.append(_cost_figure(test, is_main, plain, known))
+        if len(plain) > 1:
+            blocks.append(_cost_figure(test, is_main, plain, known))
         if is_main:
             blocks += _speed(analysis, test.problem)
     return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
@@ -179,8 +179,7 @@ def _cost_figure(
         "interval over seeds."
     )
     further = "" if is_main else f" {test.test_set} {test.decode}"
-    named = re.sub(r"\W+", "-", f"costs {test.problem}{further}").strip("-")
-    return Picture(f"{named}.svg", svg, caption)
+    return Picture.named(f"costs {test.problem}{further}", svg, caption)
 
 
 def curves_section(analysis: Analysis) -> Section:
@@ -199,7 +198,7 @@ def curves_section(analysis: Analysis) -> Section:
             {name: make(row) for name, row in found.items() if make(row) is not None}
             for make in (band_by_instances, band_by_seconds)
         ]
-        if all(both):
+        if all(both) and len(found) > 1:
             svg = learning_curves(*both, curves.unit)
             caption = (
                 f"{title(problem)}: validation during training, mean over seeds with the mean's "
@@ -207,7 +206,7 @@ def curves_section(analysis: Analysis) -> Section:
                 "shared their machine with other work, so a difference in minutes is one of load; "
                 "section 2 has the speeds of the steps."
             )
-            blocks.append(Picture(f"learning-{problem}.svg", svg, caption))
+            blocks.append(Picture.named(f"learning {problem}", svg, caption))
         lines = []
         for encoder in found:
             fall = late_fall(analysis.points, plain[encoder].values(), 0.75)

@@ -76,7 +76,8 @@ class Study:
 
         def place(test: Test) -> tuple:
             first = (test != primary, test.problem != plan.problem, test.problem)
-            return *first, test.decode != plan.decode, test
+            is_further = not test.test_set.startswith("kool")
+            return *first, is_further, test.decode != plan.decode, test
 
         return sorted(found, key=place)
 

@@ -139,7 +139,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             "bars the mean's 95 % interval; the axis is logarithmic beyond 1 %. At the right, the "
             "instances needed as a multiple of plain linear's."
         )
-        blocks.append(Picture(f"suspects-{problem}.svg", svg, caption))
+        blocks.append(Picture.named(f"suspects {problem}", svg, caption))
     return blocks + lines(
         analysis, problem, {effect.name: effect.rows for effect in effects}, "changes"
     )
