@@ -10,6 +10,7 @@ import torch
 from vrp.policy import encoders, mistakes
 from vrp.policy.encoders import EmbeddingEncoder, LinearEncoder
 from vrp.policy.mistakes import (
+    BlindEncoder,
     FlattenedEncoder,
     ReshapedEncoder,
     Tf32Encoder,
@@ -36,6 +37,14 @@ def jacobian(encoder, num_nodes: int = 6) -> torch.Tensor:
     point = places(num_nodes)[:1]
     found = torch.autograd.functional.jacobian(encoder, point)  # (1, V, M, 1, V, 2)
     return found[0, :, :, 0].abs().amax((1, 3))
+
+
+def test_blind_reads_nothing():
+    """Every node has one embedding, wherever it is, from weights that begin as the right ones."""
+    encoder = started(BlindEncoder(SIZE))
+    assert torch.equal(encoder.layer.weight, started(LinearEncoder(SIZE)).layer.weight)
+    assert not jacobian(encoder).any()
+    assert torch.equal(encoder(places()), encoder.layer.bias.expand(4, 6, SIZE))
 
 
 def test_reshaped_reads_the_wrong_nodes():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from synthetic import curve, lost, run
@@ -11,7 +10,7 @@ from synthetic import curve, lost, run
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.compare import PLAN, main, merged
-from vrp.study.records import read_runs, write_curves, write_runs
+from vrp.study.records import Run, read_runs, write_curves, write_runs
 
 OLD, NEW = run("conv1d", 0, 4.9), run("conv1d", 0, 4.8)
 OTHER = run("linear", 0, 4.85)
@@ -57,12 +56,18 @@ def write(folder: Path, runs: list) -> list[str]:
     return [str(folder / "runs.csv"), str(folder / "curves.csv")]
 
 
+def alike(sweep: str, problem: str = "vrp10") -> list[Run]:
+    """Three pairs of conv1d and linear that differ by next to nothing."""
+    return [
+        run(name, seed, cost + 0.001 * seed, sweep, problem=problem)
+        for name, cost in (("conv1d", 4.8), ("linear", 4.8001))
+        for seed in range(3)
+    ]
+
+
 def test_any_sweep_gets_an_answer(tmp_path):
     """Runs of another sweep than the study's, three seeds of them, are decided by its rules."""
-    runs = [run(name, seed, 4.8, "mine") for name in ("conv1d", "linear") for seed in range(3)]
-    runs = [replace(each, cost=each.cost + 0.001 * each.seed) for each in runs]
-    runs = [replace(each, cost=each.cost + 1e-4 * (each.encoder == "linear")) for each in runs]
-    files = write(tmp_path / "mine", runs)
+    files = write(tmp_path / "mine", alike("mine"))
     assert main(files) == 0
     report = (tmp_path / "mine" / "report.md").read_text()
     assert "**Equivalent.** On VRP10" in report
@@ -74,10 +79,7 @@ def test_any_sweep_gets_an_answer(tmp_path):
 
 def test_a_sweep_of_another_problem_gets_an_answer(tmp_path):
     """Where there is nothing of the study's problem, its rules decide on the one that there is."""
-    made = [run(name, s, 6.6, problem="vrp20") for name in ("conv1d", "linear") for s in range(3)]
-    runs = [replace(each, cost=each.cost + 0.001 * each.seed) for each in made]
-    runs = [replace(each, cost=each.cost + 1e-4 * (each.encoder == "linear")) for each in runs]
-    files = write(tmp_path / "mine", runs)
+    files = write(tmp_path / "mine", alike("mine", problem="vrp20"))
     assert main(files) == 0
     report = (tmp_path / "mine" / "report.md").read_text()
     assert "**Equivalent.** On VRP20" in report

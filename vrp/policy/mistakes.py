@@ -12,33 +12,24 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import linear
 
 from vrp.policy.encoders.base import Encoder
+from vrp.policy.encoders.linear import LinearEncoder
 from vrp.policy.initialisation import check_scheme, initialise_layers
 
 __all__ = ["BlindEncoder", "FlattenedEncoder", "ReshapedEncoder", "Tf32Encoder"]
 
 
-class BlindEncoder(Encoder):
+class BlindEncoder(LinearEncoder):
     """No coordinates at all: how far a policy gets that knows demands and load alone.
 
     No mistake that anybody makes, but a yardstick for those that destroy the coordinates.
     """
 
-    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
-        self.init = check_scheme(init)
-        self.layer = nn.Linear(2, embedding_dim)
-
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) coordinates to (N, C, M), the same for every node."""
         return self.layer(torch.zeros_like(coordinates))
 
-    def initialise(self, seed: int, prefix: str) -> None:
-        """Set weight and bias from `seed` and their names."""
-        initialise_layers(self, self.init, seed, prefix)
 
-
-class ReshapedEncoder(Encoder):
+class ReshapedEncoder(LinearEncoder):
     """Linear fed by `reshape` where the axes had to be swapped back.
 
     Conv1d wants its channels first, (N, 2, V); whoever puts Linear in its place has to give it
@@ -46,20 +37,10 @@ class ReshapedEncoder(Encoder):
     y: place i gets x of two nodes or y of two nodes, and is not node i.
     """
 
-    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
-        self.init = check_scheme(init)
-        self.layer = nn.Linear(2, embedding_dim)
-
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) coordinates to (N, C, M), of the wrong nodes."""
         channels_first = coordinates.transpose(1, 2)
         return self.layer(channels_first.reshape(coordinates.shape))
-
-    def initialise(self, seed: int, prefix: str) -> None:
-        """Set weight and bias from `seed` and their names."""
-        initialise_layers(self, self.init, seed, prefix)
 
 
 class FlattenedEncoder(Encoder):
@@ -99,26 +80,16 @@ class FlattenedEncoder(Encoder):
         initialise_layers(self, self.init, seed, prefix)
 
 
-class Tf32Encoder(Encoder):
+class Tf32Encoder(LinearEncoder):
     """The right affine map in TF32: all factors rounded to 10 bits of mantissa.
 
     That is what cuDNN does by default to a convolution on a GPU, forward and backward, and not
     to a matrix product; sums are in float32. Here it is emulated, on any device.
     """
 
-    def __init__(self, embedding_dim: int, init: str = "torch") -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
-        self.init = check_scheme(init)
-        self.layer = nn.Linear(2, embedding_dim)
-
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) coordinates to (N, C, M)."""
         return _Tf32Product.apply(coordinates, self.layer.weight) + self.layer.bias
-
-    def initialise(self, seed: int, prefix: str) -> None:
-        """Set weight and bias from `seed` and their names."""
-        initialise_layers(self, self.init, seed, prefix)
 
 
 def round_to_tf32(x: Tensor) -> Tensor:
