@@ -100,10 +100,27 @@ def compare(options: argparse.Namespace) -> list[Path]:
     timed = beside / "steps.csv"
     steps = read_steps(timed) if timed.exists() else ()
     runs, curves = _read(*options.paths) if from_files else _collect(options, folder)
+    check_comparable(runs)
     if not is_own:
         plan = rules_alone(plan, runs)
     report = make_report(runs, curves, plan, remarks, steps)
     return [folder / name for name in write_report(folder, report)]
+
+
+def check_comparable(runs: Iterable[Run]) -> None:
+    """One encoder or change may have any problems; of several, two must share one.
+
+    Raises:
+        ValueError: if they do not; names them.
+    """
+    trained: dict[str, set[str]] = {}
+    for run in runs:
+        if not run.is_pilot:
+            kind = f"{run.encoder} {run.variant}".rstrip()
+            trained.setdefault(run.problem, set()).add(kind)
+    if len(set().union(*trained.values())) > 1 and all(len(k) == 1 for k in trained.values()):
+        each = ", ".join(f"{kind} on {problem}" for problem, (kind,) in trained.items())
+        raise ValueError(f"the runs are of different problems, so none can be compared: {each}")
 
 
 def rules_alone(plan: Plan, runs: Iterable[Run]) -> Plan:

@@ -87,6 +87,16 @@ def test_a_sweep_of_another_problem_gets_an_answer(tmp_path):
     assert "Not as planned" not in report
 
 
+def test_encoders_of_different_problems_are_refused(tmp_path, capsys):
+    """A report could compare nothing; of one encoder alone it shows each problem."""
+    conv1d, linear = alike("mine")[:3], alike("else", problem="vrp20")[3:]
+    assert main(write(tmp_path / "both", conv1d + linear)) == 2
+    assert "different problems" in (said := capsys.readouterr().err)
+    assert "conv1d on vrp10, linear on vrp20" in said
+    one = [run("conv1d", seed, 6.6, "else", problem="vrp20") for seed in range(3)]
+    assert main(write(tmp_path / "one", conv1d + one)) == 0
+
+
 def test_what_lies_beside_the_files_belongs_to_their_report(tmp_path):
     """The remarks and the plan's seeds are in it wherever it is written."""
     files = write(tmp_path / "mine", [run(name, 0, 4.8, "mine") for name in ("conv1d", "linear")])
