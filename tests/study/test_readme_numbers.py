@@ -96,14 +96,20 @@ def test_what_embedding_costs(analysis, problem, more, text):
     said(text.format(size=number(percent.value, 1), ends=ends(percent, 1, number)))
 
 
+def test_what_embedding_costs_in_greedy_tours(analysis):
+    """Of the attention policy, beside multi-start."""
+    found = secondary(analysis, ("embedding", "linear"), "vrp20-attention", "greedy")
+    said(f"three seeds; greedy {number(found.percent.value, 1)} %)")
+
+
 def test_changes(analysis):
     """What each does to the tours, and the price of the strict mask."""
     for name in ("flattened", "reshaped", "blind"):
         assert number(effect(analysis, name).comparison.percent.value, 0) == "41"
     strict = effect(analysis, "strict_mask")
     percent, price = strict.comparison.percent, strict.price
-    said(f"{number(percent.value, 1)} % longer ({ends(percent, 1, number)} %")
-    said(f"{number(price.value, 1)} % longer ({ends(price, 1, number)} %)")
+    said(f"{number(percent.value, 1)} % longer ({ends(percent, 1, number)} % over seeds")
+    said(f"{number(price.value, 1)} % longer ({ends(price, 1, number)} % over instances)")
     names = ("glorot", "tf32", "dropout")
     glorot, tf32, dropout = (effect(analysis, name) for name in names)
     for one in (glorot, tf32, dropout):
@@ -127,6 +133,8 @@ def test_changes_at_a_smaller_rate(analysis):
     assert len(late) == 3
     said(f"{number(late[0], 0)} to {number(late[-1], 0)} % where it begins to learn late")
     said(f"{number(never[0], 0)} to {number(never[-1], 0)} % where it does not")
+    reshaped = effect(analysis, "reshaped", "vrp10-rate0.0003").comparison.percent
+    said(f"at 3e-4 the `reshape` ends {number(reshaped.value, 0)} % longer")
 
 
 def test_rarely_seen_coordinates(analysis):
@@ -140,7 +148,7 @@ def test_rarely_seen_coordinates(analysis):
 
 def test_one_seed(analysis):
     """How often two runs of Linear differ, early and at their end."""
-    rows = list(analysis.study.plain(analysis.main_test("vrp10"))["linear"].values())
+    rows = list(analysis.study.plain(analysis.study.main_test("vrp10"))["linear"].values())
     text = []
     for part in (0.1, 0.25, 1.0):
         share = one_seed(values_at(analysis.points, rows, part), 1).share.scaled(100)

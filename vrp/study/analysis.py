@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from vrp.study.comparison import Comparison, Test, variant_name
+from vrp.study.comparison import Comparison, variant_name
 from vrp.study.learning import Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.price import price, without
@@ -19,7 +19,7 @@ from vrp.study.steps import StepTime
 from vrp.study.study import Study
 
 Verdict = Literal["equivalent", "different", "undecided", "no data"]
-_EARLY = 0.1  # share of the budget after which a run is asked whether it still learns
+_STUCK = 0.1  # share of the budget after which a run is asked whether it still learns
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Effect:
             they are the usual ones.
         fall: of the validation cost after the first tenth of the budget, in percent; None without
             curves.
-        p: of a difference in cost, after Holm's correction; None without two pairs.
-        p_equivalence: of equivalence, likewise.
+        p: of a difference in cost, after Holm's correction; None without two pairs, of the primary
+            question's two encoders, and of the blind encoder.
+        p_equivalence: of equivalence, likewise, and None of Embedding.
         p_slowdown: of another speed of learning, after Holm's correction over all effects of the
             study; None without two pairs that got there.
         alpha: level of all.
@@ -97,7 +98,9 @@ class Effect:
 
     @property
     def shows(self) -> str:
-        """What it has of the observation: longer training with worse results."""
+        """What it has of the observation, longer training with worse results; `-` if not tested."""
+        if self.p is None:
+            return "-"
         if self.is_stuck and self.is_longer:
             return "longer tours, stops learning"
         both = {(True, True): "both", (True, False): "longer tours", (False, True): "slower"}
@@ -106,7 +109,7 @@ class Effect:
     @property
     def rank(self) -> tuple:
         """Small for what is slower and longer and yet learns, then by how much it has of it."""
-        kinds = ("both", "longer tours, stops learning", "longer tours", "slower", "neither")
+        kinds = ("both", "longer tours, stops learning", "longer tours", "slower", "neither", "-")
         percent = -math.inf if self.comparison is None else self.comparison.percent.value
         return kinds.index(self.shows), -percent, self.name
 
@@ -145,8 +148,13 @@ class Analysis:
         self.families = self._families(changed)
         self.rare = rarely_seen(self.study)
         self._difference, self._equivalence = self._adjust()
-        found = {problem: self._effects(kinds) for problem, kinds in changed.items()}
-        self.effects = _with_corrected_speed(found)
+        self._slowdown = {
+            (problem, *kind): self.slowdown(comparison)
+            for problem, kinds in changed.items()
+            for kind, (_, comparison) in kinds.items()
+        }
+        self._speed = self._adjust_speed()
+        self.effects = {problem: self._effects(problem, changed[problem]) for problem in problems}
 
     def slowdown(self, comparison: Comparison | None) -> Slowdown | None:
         """Of the learning of a comparison's first kind.
@@ -166,17 +174,13 @@ class Analysis:
             points = without(paid.value, points, comparison.ours)
         return Curves(points, runs).slowdown(comparison, plain)
 
-    def main_test(self, problem: str) -> Test | None:
-        """The one that a problem's variants are judged by."""
-        return self.study.primary_test(problem)
-
     def _changed(self, problem: str) -> dict[tuple[str, str], tuple[list[Run], Comparison | None]]:
         """Runs and comparison of each variant, by encoder and variant.
 
         Beside changes stands conv1d as it is, in which there is nothing to find, and beside tables
         embedding as it is.
         """
-        test = self.main_test(problem)
+        test = self.study.main_test(problem)
         variants = self.study.variants(problem)
         found = {}
         kinds = {"embedding" if name == "embedding" else "conv1d" for name, _ in variants}
@@ -192,28 +196,25 @@ class Analysis:
             found[encoder, variant] = (rows, comparison)
         return found
 
-    def _effects(self, changed: Mapping) -> list[Effect]:
-        """Without their `p_slowdown`."""
-        return [
-            self._effect(*kind, rows, comparison) for kind, (rows, comparison) in changed.items()
+    def _effects(self, problem: str, changed: Mapping) -> list[Effect]:
+        """In the order of their ranks."""
+        found = [
+            Effect(
+                encoder,
+                variant,
+                tuple(rows),
+                comparison,
+                self._slowdown[problem, encoder, variant],
+                None if comparison is None else price(comparison.ours[0], comparison.test.test_set),
+                late_fall(self.points, rows, _STUCK),
+                self.adjusted_difference(comparison),
+                self.adjusted_equivalence(comparison),
+                self._speed.get((problem, encoder, variant)),
+                self.plan.alpha,
+            )
+            for (encoder, variant), (rows, comparison) in changed.items()
         ]
-
-    def _effect(
-        self, encoder: str, variant: str, rows: Sequence[Run], comparison: Comparison | None
-    ) -> Effect:
-        return Effect(
-            encoder,
-            variant,
-            tuple(rows),
-            comparison,
-            self.slowdown(comparison),
-            None if comparison is None else price(comparison.ours[0], comparison.test.test_set),
-            late_fall(self.points, rows, _EARLY),
-            self.adjusted_difference(comparison),
-            self.adjusted_equivalence(comparison),
-            None,
-            self.plan.alpha,
-        )
+        return sorted(found, key=lambda effect: effect.rank)
 
     def suspects(self, problem: str) -> list[Effect]:
         """The variants of linear and conv1d but the blind one, the best reproduction first."""
@@ -230,11 +231,11 @@ class Analysis:
         return [e for e in self.effects.get(problem, []) if e.encoder == "embedding"]
 
     def _families(self, changed: Mapping[str, Mapping]) -> dict[str, list[Comparison]]:
-        """The secondary comparisons by question."""
+        """The secondary comparisons by question; the blind encoder is none, but a yardstick."""
         families = {"encoders": list(self.secondary), "changes": [], "tables": []}
         for found in changed.values():
             for (encoder, variant), (_, comparison) in found.items():
-                if variant and comparison is not None:
+                if variant not in ("", BLIND) and comparison is not None:
                     families["tables" if encoder == "embedding" else "changes"].append(comparison)
         return {
             question: [c for c in comparisons if c.p is not None]
@@ -264,10 +265,25 @@ class Analysis:
             dict(zip(asked, holm([c.equivalence.p for c in asked]), strict=True)),
         )
 
+    def _adjust_speed(self) -> dict[tuple[str, str, str], float]:
+        """Holm's p of all speeds of learning, by problem, encoder and variant."""
+        asked = {key: s.p for key, s in self._slowdown.items() if s is not None and s.p is not None}
+        return dict(zip(asked, holm(list(asked.values())), strict=True))
+
+    @property
+    def difference_tests(self) -> int:
+        """How many there are beside the primary one."""
+        return len(self._difference)
+
     @property
     def equivalence_tests(self) -> int:
         """How many there are beside the primary one."""
         return len(self._equivalence)
+
+    @property
+    def speed_tests(self) -> int:
+        """Of how many speeds of learning there is a p."""
+        return len(self._speed)
 
     def adjusted_difference(self, comparison: Comparison | Rare | None) -> float | None:
         """Holm's p of the difference; None without two seeds."""
@@ -285,24 +301,6 @@ class Analysis:
         if self.primary.equivalence.p < self.plan.alpha:
             return "equivalent"
         return "different" if self.primary.p < self.plan.alpha else "undecided"
-
-
-def _with_corrected_speed(effects: Mapping[str, list[Effect]]) -> dict[str, list[Effect]]:
-    """Each with its `p_slowdown`, and in the order of their ranks."""
-    asked = [
-        effect
-        for found in effects.values()
-        for effect in found
-        if effect.slowdown is not None and effect.slowdown.p is not None
-    ]
-    corrected = dict(zip(map(id, asked), holm([e.slowdown.p for e in asked]), strict=True))
-    return {
-        problem: sorted(
-            (replace(effect, p_slowdown=corrected.get(id(effect))) for effect in found),
-            key=lambda effect: effect.rank,
-        )
-        for problem, found in effects.items()
-    }
 
 
 def rate(run: Run) -> float | None:

@@ -9,7 +9,7 @@ from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.answer_changes import changes_tried, late
 from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Section, Text
-from vrp.study.learning import late_fall, values_at
+from vrp.study.learning import LATE, late_fall, values_at
 from vrp.study.power import seeds_needed
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed
@@ -161,7 +161,7 @@ def _elsewhere(analysis: Analysis) -> list[str]:
         pair = {comparison.name, comparison.reference}
         if pair != set(analysis.plan.encoders) or test.problem == analysis.plan.problem:
             continue
-        if test.test_set != analysis.main_test(test.problem).test_set:
+        if test.test_set != analysis.study.main_test(test.problem).test_set:
             continue
         is_planned = analysis.study.is_planned(comparison)
         text = (
@@ -184,7 +184,7 @@ def _elsewhere(analysis: Analysis) -> list[str]:
 
 
 def _single_seed(analysis: Analysis) -> str:
-    test = analysis.main_test(analysis.plan.problem)
+    test = analysis.study.main_test(analysis.plan.problem)
     reference = analysis.plan.encoders[1]
     rows = analysis.study.plain(test).get(reference, {}) if test else {}
     if len(rows) < 3:
@@ -207,22 +207,18 @@ def _single_seed(analysis: Analysis) -> str:
 
 
 def _how_often(found: OneSeed) -> str:
-    size = f"{found.percent:g} %"
     most = max(1, math.ceil(100 * found.normal_share.high))
-    if not found.share.value:
-        seen = (
-            f"None of the pairs differ by {size} or more (the largest difference is "
-            f"{number(found.largest, 2)} %"
-        )
-    else:
-        seen = f"{number(100 * found.share.value, 0)} % of the pairs differ by {size} or more ("
-        seen += f"up to {number(found.largest, 2)} %"
-    return f"{seen}; of normal outcomes of this spread, by the upper end of its interval {most} %)."
+    seen = f"{number(100 * found.share.value, 0)} %" if found.share.value else "None"
+    return (
+        f"{seen} of the pairs differ by {found.percent:g} % or more; the largest difference is "
+        f"{number(found.largest, 2)} %. If outcomes are normal, with the upper end of that "
+        f"standard deviation's interval, {most} % do."
+    )
 
 
 def _embedding(analysis: Analysis) -> str:
     problem = analysis.plan.problem
-    test = analysis.main_test(problem)
+    test = analysis.study.main_test(problem)
     found = test and analysis.study.against_linear("embedding", "", test)
     if not found:
         return "What Embedding costs or brings: no data."
@@ -237,8 +233,8 @@ def _embedding(analysis: Analysis) -> str:
         text += ": neither a cost nor a gain is shown"
     else:
         text += ": it costs tour length" if percent.value > 0 else ": it shortens tours"
-    fall = late_fall(analysis.points, found.ours, 0.75)
-    if fall is not None and fall.high > found.margin_percent:
+    fall = late_fall(analysis.points, found.ours, LATE)
+    if fall is not None and fall.low > 0 and fall.high > found.margin_percent:
         text += (
             f" at {found.ours[0].instances:,} instances, where its curve still falls by "
             f"{number(fall.value, 2)} % in the last quarter"
@@ -267,7 +263,7 @@ def _embedding_elsewhere(analysis: Analysis) -> str:
     parts = []
     for c in analysis.secondary:
         is_ours = (c.name, c.reference) == ("embedding", "linear")
-        if is_ours and c.test != analysis.main_test(analysis.plan.problem):
+        if is_ours and c.test != analysis.study.main_test(analysis.plan.problem):
             is_clustered = "clustered" in c.test.test_set
             where = "clustered instances" if is_clustered else title(c.test.problem)
             how = "" if c.test.decode == analysis.plan.decode else f", {c.test.decode},"

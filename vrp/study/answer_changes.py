@@ -39,7 +39,7 @@ def _tried(analysis: Analysis, problem: str) -> str:
     parts += [_yardstick(effect) for effect in analysis.control(problem) if effect.variant]
     alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
     if alone:
-        parts.append(f"Only a swap to Linear invites {listed(alone)}.")
+        parts.append(f"Replacing Conv1d by Linear invites {listed(alone)}.")
     parts += _other_mistakes(tried[len(first) :])
     parts += [_price(effect) for effect in tried if effect.price is not None]
     return " ".join(parts)
@@ -63,6 +63,12 @@ def _yardstick(effect: Effect) -> str:
     )
 
 
+def _singly(effect: Effect) -> str:
+    """Its differences in the order of their size."""
+    found = sorted(effect.comparison.percents)
+    return f"{listed(signed(percent, 1) for percent in found)} %"
+
+
 def _reproduces(first: Sequence[Effect]) -> str:
     """What those that show most of longer training with worse results show of it."""
     best, names = first[0], listed(map(_named, first))
@@ -71,7 +77,7 @@ def _reproduces(first: Sequence[Effect]) -> str:
         whose = "" if one else f" of `{best.name}`,"
         return (
             f"{names} {'shows' if one else 'show'} longer training with worse results:{whose} "
-            f"{late(best.slowdown)}"
+            f"{late(best.slowdown)}; tours run by run: {_singly(best)}"
         )
     none = "none is shown to make training longer and its results worse in the end"
     if best.shows == "longer tours, stops learning":

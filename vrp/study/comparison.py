@@ -77,6 +77,12 @@ class Comparison:
         """Mean of theirs."""
         return sum(self.costs[1]) / len(self.theirs)
 
+    @property
+    def percents(self) -> tuple[float, ...]:
+        """Each seed's difference in percent of the reference's mean cost."""
+        scale = 100 / self.reference_cost
+        return tuple(scale * (a - b) for a, b in zip(*self.costs, strict=True))
+
     @cached_property
     def percent(self) -> Interval:
         """Mean paired difference in percent of the reference's mean cost; below 0 is shorter."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 COLOURS = {"conv1d": "#0072B2", "linear": "#D55E00", "embedding": "#009E73"}
 DASHES = {"linear": (0, (5, 2))}  # over conv1d's line, which shows through where they agree
 GREY = "#555555"
-OTHERS = ("#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#009E73")
+OTHERS = ("#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#009E73", "#999999")
 _SETTINGS = {
     "svg.hashsalt": "vrp-rl",
     "svg.fonttype": "path",

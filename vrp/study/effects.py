@@ -22,7 +22,7 @@ EFFECT_HEADER = (
 
 def where(analysis: Analysis, problem: str) -> str:
     """A problem and its main test, in words."""
-    test = analysis.main_test(problem)
+    test = analysis.study.main_test(problem)
     return title(problem) if test is None else str(test).replace("`", "")
 
 
@@ -58,11 +58,11 @@ def _multiple(slowdown: Slowdown) -> str:
     return estimate(slowdown.ratio, 2)
 
 
-def lines(
+def learning_figure(
     analysis: Analysis, problem: str, kinds: Mapping[str, Sequence[Run]], which: str
 ) -> list[Block]:
     """A figure of how each kind of run learns, with plain linear; nothing without curves."""
-    test = analysis.main_test(problem)
+    test = analysis.study.main_test(problem)
     linear = [] if test is None else analysis.study.plain(test).get("linear", {}).values()
     groups = {"linear": list(linear), **kinds}
     sets = {run.validation for run in groups["linear"]}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
-from vrp.study.effects import EFFECT_HEADER, EQUIVALENCE, effect_cells, lines, where
+from vrp.study.effects import EFFECT_HEADER, EQUIVALENCE, effect_cells, learning_figure, where
 from vrp.study.figures import by_bins
 from vrp.study.records import BINS, Run
 from vrp.study.statistics import Interval, mean_interval
@@ -38,7 +38,7 @@ def embedding_section(analysis: Analysis) -> Section:
 
 
 def _tables(analysis: Analysis, problem: str) -> list[Block]:
-    test, effects = analysis.main_test(problem), analysis.tables(problem)
+    test, effects = analysis.study.main_test(problem), analysis.tables(problem)
     if test is None or not effects:
         return []
     plain = analysis.study.plain(test)
@@ -75,7 +75,10 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         *(EFFECT_HEADER[i] for i in _ASKED),
     )
     blocks: list[Block] = [
-        Text(f"**{where(analysis, problem)}**; the last columns are those of section 6."),
+        Text(
+            f"**{where(analysis, problem)}**; the last columns are those of section 6, against "
+            "linear of the same seeds."
+        ),
         Table(header, tuple(rows)),
     ]
     if sum(map(len, series.values())) > 1:
@@ -93,7 +96,9 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         for effect in sorted(effects, key=lambda e: _bins(e.variant))
         if _kind(effect.variant) == "factorised"
     }
-    return blocks + (lines(analysis, problem, factorised, "bins") if len(factorised) > 1 else [])
+    return blocks + (
+        learning_figure(analysis, problem, factorised, "bins") if len(factorised) > 1 else []
+    )
 
 
 def _bins(variant: str) -> int:
@@ -187,7 +192,7 @@ def _kinds(analysis: Analysis) -> dict[tuple[Test, str, str], list[Run]]:
     study = analysis.study
     found: dict[tuple[Test, str, str], list[Run]] = {}
     for test in study.tests:
-        if test.test_set == analysis.main_test(test.problem).test_set:
+        if test.test_set == analysis.study.main_test(test.problem).test_set:
             continue
         for encoder, by_seed in study.plain(test).items():
             found[test, encoder, ""] = list(by_seed.values())
@@ -206,7 +211,7 @@ def _loss(analysis: Analysis, runs: Iterable[Run]) -> str:
     """Mean ratio of the costs of the same runs on both sets."""
     ratios = []
     for run in runs:
-        test = analysis.main_test(run.problem)
+        test = analysis.study.main_test(run.problem)
         ratios += [
             run.cost / other.cost
             for other in analysis.study.tested

@@ -14,6 +14,7 @@ from vrp.study.statistics import Interval, difference_p, mean_interval
 
 _GRID = 60  # points of a band by seconds
 _TARGET = 0.25  # of the reference's budget: the value there is what a slowdown is measured by
+LATE = 0.75  # of a run's instances: after them its last quarter begins
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Slowdown:
         p: of a ratio other than 1, from the two-sided t-test of its logarithm over the seeds;
             None without two pairs, and where a run never got there: of a bound the spread is not
             known.
-        reached: how many runs got there.
+        reached: how many of the first kind's runs got there.
         count: pairs.
     """
 
@@ -96,9 +97,12 @@ class Curves:
         points: all lines of curves.csv.
         runs: to look at; their values are gaps if all of them have gaps, or were validated on
             instances on which another one has.
+        as_costs: whether values are costs all the same.
     """
 
-    def __init__(self, points: Iterable[CurvePoint], runs: Iterable[Run]) -> None:
+    def __init__(
+        self, points: Iterable[CurvePoint], runs: Iterable[Run], as_costs: bool = False
+    ) -> None:
         validations = {run.key: run.validation for run in runs}
         found: dict[tuple, list[CurvePoint]] = {}
         for point in points:
@@ -115,7 +119,8 @@ class Curves:
             for key, row in found.items()
         }
         found = {key: row for key, row in found.items() if len(row) > 1}
-        self.are_gaps = all(p.val_gap is not None for row in found.values() for p in row)
+        have_gaps = all(p.val_gap is not None for row in found.values() for p in row)
+        self.are_gaps = have_gaps and not as_costs
         self._curves = {key: self._curve(row) for key, row in found.items()}
 
     def _curve(self, row: Sequence[CurvePoint]) -> Curve:
@@ -237,8 +242,8 @@ def _with_gap(point: CurvePoint, reference_cost: float | None) -> CurvePoint:
 
 def values_at(points: Iterable[CurvePoint], runs: Iterable[Run], part: float) -> list[float]:
     """The validation cost of each run after a part of its instances; runs without one left out."""
-    found = Curves((replace(point, val_gap=None) for point in points), runs)
-    return [curve.at(part * curve.instances[-1]) for curve in found.of(runs)]
+    curves = Curves(points, runs, as_costs=True).of(runs)
+    return [curve.at(part * curve.instances[-1]) for curve in curves]
 
 
 def _shared(axes: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from vrp.study.comparison import SETTINGS, BySeed, Test, by_seed, check_comparable
+from vrp.study.comparison import SETTINGS, BySeed, by_seed, check_comparable
 from vrp.study.statistics import Interval, difference_p, paired_difference
 from vrp.study.study import BANDED, Study
 
@@ -54,8 +54,8 @@ def rarely_seen(study: Study) -> Rare | None:
     Raises:
         ValueError: if partners were not trained alike, or two runs share encoder and seed.
     """
-    plan = study.plan
-    asked = (plan.test_set, plan.decode)
+    test = study.planned_test
+    asked = (test.test_set, test.decode)
     rows = [
         run
         for run in study.tested
@@ -65,7 +65,7 @@ def rarely_seen(study: Study) -> Rare | None:
     ]
     if not rows:
         return None
-    plain = study.plain(Test(plan.problem, *asked))
+    plain = study.plain(test)
     banded, uniform = {}, {}
     for encoder in sorted({run.encoder for run in rows}):
         runs = by_seed(run for run in rows if run.encoder == encoder)

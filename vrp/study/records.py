@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from vrp.study.lines import read_lines, write_lines
+from vrp.study.csv_file import read_lines, write_lines
 
 STATUSES = ("finished", "stopped", "failed", "missing")
 ENCODERS = ("conv1d", "linear", "embedding")  # as encoder= takes them; classes are called alike
@@ -49,7 +49,7 @@ class Run:
         split_delivery: whether a customer may be served in several visits.
         policy: such as pointer.
         encoder: one of `ENCODERS`.
-        variant: empty for the encoder as it is, else what was changed: `reshape`, `bins=8`, ...
+        variant: empty for the encoder as it is, else what was changed: `reshaped`, `bins=8`, ...
         seed: of initialisation, instances and sampling.
         budget: training instances that were planned.
         instances: training instances that were seen.

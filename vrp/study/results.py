@@ -11,7 +11,7 @@ from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.drawing import COLOURS
 from vrp.study.figures import Dots, dot_rows
-from vrp.study.learning import Curves, band_by_instances, band_by_seconds, late_fall
+from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, late_fall
 from vrp.study.learning_figures import learning_curves
 from vrp.study.records import Run
 from vrp.study.statistics import mean_interval
@@ -34,7 +34,7 @@ def results(analysis: Analysis) -> Section:
         if not plain:
             continue
         rows = [run for runs in plain.values() for run in runs.values()]
-        is_main = test == analysis.main_test(test.problem)
+        is_main = test == analysis.study.main_test(test.problem)
         split = "split deliveries" if rows[0].split_delivery else "whole deliveries"
         blocks.append(
             Text(
@@ -187,7 +187,7 @@ def curves_section(analysis: Analysis) -> Section:
     blocks: list[Block] = []
     margin = analysis.plan.margin_percent
     for problem in analysis.study.problems:
-        plain = analysis.study.plain(analysis.main_test(problem))
+        plain = analysis.study.plain(analysis.study.main_test(problem))
         runs = [run for by_seed in plain.values() for run in by_seed.values()]
         curves = Curves(analysis.points, runs)
         found = {name: curves.of(runs.values()) for name, runs in plain.items()}
@@ -195,7 +195,7 @@ def curves_section(analysis: Analysis) -> Section:
         if not found:
             continue
         both = [
-            {name: make(row) for name, row in found.items() if make(row) is not None}
+            {name: band for name, row in found.items() if (band := make(row)) is not None}
             for make in (band_by_instances, band_by_seconds)
         ]
         if all(both) and len(found) > 1:
@@ -209,7 +209,7 @@ def curves_section(analysis: Analysis) -> Section:
             blocks.append(Picture.named(f"learning {problem}", svg, caption))
         lines = []
         for encoder in found:
-            fall = late_fall(analysis.points, plain[encoder].values(), 0.75)
+            fall = late_fall(analysis.points, plain[encoder].values(), LATE)
             lines.append(
                 (
                     name(encoder),

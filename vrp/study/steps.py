@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from vrp.study.lines import read_lines, write_lines
+from vrp.study.csv_file import read_lines, write_lines
 from vrp.study.records import ENCODERS, check_numbers
 from vrp.study.statistics import Interval, mean_interval
 

@@ -1,4 +1,4 @@
-"""Which runs stand against which: the only place that picks runs."""
+"""Which runs stand against which."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Study:
         self.pilot_runs = {run.key: run for run in self.rows if run.is_pilot}
         self.tested = [run for run in self.rows if not run.is_pilot and is_counted(run)]
         self.counted = {run.key for run in self.tested}
+
+    @property
+    def planned_test(self) -> Test:
+        """That of the primary question."""
+        return Test(self.plan.problem, self.plan.test_set, self.plan.decode)
 
     @cached_property
     def absent(self) -> list[tuple[str, int]]:
@@ -72,17 +77,19 @@ class Study:
         usual = (run for run in self.tested if not run.problem.startswith(BANDED))
         found = {_test(run) for run in usual if not run.variant}
         plan = self.plan
-        primary = Test(plan.problem, plan.test_set, plan.decode)
 
         def place(test: Test) -> tuple:
-            first = (test != primary, test.problem != plan.problem, test.problem)
+            first = (test != self.planned_test, test.problem != plan.problem, test.problem)
             is_further = not test.test_set.startswith("kool")
             return *first, is_further, test.decode != plan.decode, test
 
         return sorted(found, key=place)
 
-    def primary_test(self, problem: str) -> Test | None:
-        """The first of `tests` that is about a problem, greedy on its own set if there is one."""
+    def main_test(self, problem: str) -> Test | None:
+        """The one that a problem's encoders and variants are judged by; None without a test.
+
+        The first of `tests` that is about it, greedy on its own set if there is one.
+        """
         tests = [test for test in self.tests if test.problem == problem]
         sizes = {run.num_customers for run in self.tested if run.problem == problem}
         ours = [t for t in tests if t.decode == self.plan.decode]
@@ -129,8 +136,7 @@ class Study:
         Raises:
             ValueError: if the runs cannot be compared.
         """
-        plan = self.plan
-        test = Test(plan.problem, plan.test_set, plan.decode)
+        plan, test = self.plan, self.planned_test
         found = self.plain(test)
         both = [
             {seed: run for seed, run in found.get(name, {}).items() if seed in plan.seeds}
@@ -156,14 +162,13 @@ class Study:
             ValueError: if runs cannot be compared.
         """
         found = []
-        primary = Test(self.plan.problem, self.plan.test_set, self.plan.decode)
         for test in self.tests:
             plain = self.plain(test)
             # The encoder that others are compared with stands last in a pair.
             names = sorted(plain, key=lambda name: (name != "linear", ENCODERS.index(name)))
             pairs = [(a, b) for i, b in enumerate(names) for a in names[i + 1 :]]
             for name, reference in pairs:
-                if test == primary and {name, reference} == set(self.plan.encoders):
+                if test == self.planned_test and {name, reference} == set(self.plan.encoders):
                     continue
                 found.append(self._compare(test, name, reference, plain[name], plain[reference]))
         return [comparison for comparison in found if comparison is not None]

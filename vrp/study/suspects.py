@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vrp.study.analysis import Analysis, Effect, costs
 from vrp.study.comparison import BySeed, Test
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
-from vrp.study.effects import EFFECT_HEADER, effect_cells, lines, where
+from vrp.study.effects import EFFECT_HEADER, effect_cells, learning_figure, where
 from vrp.study.figures import Dots, dot_rows
 from vrp.study.learning import values_at
 from vrp.study.price import allowed_load, freed
@@ -15,11 +15,11 @@ from vrp.study.records import BLIND
 from vrp.study.statistics import mean_interval, one_seed
 from vrp.study.wording import estimate, name, number, share, title
 
-# What each change is, and whose users would make it when they swap the two layers.
+# What each change is, and which layer it befalls when the one takes the place of the other.
 _CHANGES = {
     "reshaped": (
         "Linear after a `reshape` of Conv1d's (N, 2, V) to (N, V, 2) where a transpose was meant: "
-        "coordinates of different nodes mix",
+        "coordinates of different nodes mix; a Conv1d in the place of a Linear invites the like",
         "Linear",
     ),
     "flattened": (
@@ -46,7 +46,7 @@ _PARTS = (0.1, 0.25, 0.5, 1.0)  # of the budget
 
 
 def strikes(change: str) -> str:
-    """Which layer's users a change would strike: `Linear`, `Conv1d`, `both`, or `-` if unknown."""
+    """Which layer a change befalls, new in the other's place: one, `both`, or `-` if unknown."""
     return _CHANGES.get(change, ("", "-"))[1]
 
 
@@ -72,11 +72,11 @@ def _suspects_rule(analysis: Analysis) -> list[Block]:
         ),
         Items(
             (
-                "`strikes`: whose users the change would strike when the layers are swapped. What "
-                "strikes Linear alone can make it look worse than Conv1d, what strikes Conv1d "
-                "alone can only make it look better, and what strikes both can do either where "
-                "only one of the two programs has it. Conv1d is in the table as a control, and "
-                f"`{BLIND}`, which sees no coordinates, as a yardstick.",
+                "`strikes`: which layer the change befalls where the one replaces the other. "
+                "`Linear`: it can make Linear look worse than Conv1d. `Conv1d`: it can make Linear "
+                "look better. `both`: either, if only one of the two programs has it. Conv1d is in "
+                f"the table as a control, and `{BLIND}`, which sees no coordinates, as a "
+                "yardstick; their final cost is not tested here.",
                 "`tours`: of the final cost, `longer` or `shorter` if it differs, `equal` if it is "
                 f"equivalent within {margin}, else `not decided`.",
                 "`instances needed`: to get where plain Linear is, on average, at a quarter of the "
@@ -85,10 +85,12 @@ def _suspects_rule(analysis: Analysis) -> list[Block]:
                 "then a lower bound, without a p. Where a change has rules of its own, what they "
                 "cost near-optimal tours is taken off before.",
                 "`shows`: `slower` if that multiple differs from 1, or if no run gets there and "
-                "the final tours are longer; `both` with longer tours. First come changes that "
-                "show both and still learn after a tenth of the budget, then those that learn "
-                "nothing more from there on, then those with longer tours, then those that learn "
-                "more slowly; within these by the final cost.",
+                "the final tours are longer (where some get there and others do not, nothing is "
+                "decided of the speed); `both` with longer tours; `stops learning` if the "
+                f"validation cost falls by less than {analysis.plan.margin_percent:g} % on average "
+                "from a tenth of the budget to its end. First come changes that show both and go "
+                "on learning, then those that stop, then those with longer tours, then those that "
+                "learn more slowly; within these by the final cost.",
             )
         ),
     ]
@@ -121,9 +123,10 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     )
     blocks: list[Block] = [Text(f"**{where(analysis, problem)}**"), Table(header, rows)]
     blocks += [Text(_price(effect)) for effect in effects if effect.price is not None]
+    shown = [*effects, *(e for e in analysis.control(problem) if e.variant == BLIND)]
     dots = [
-        Dots(effect.name, _percents(effect), effect.comparison.percent, note=_note(effect))
-        for effect in effects
+        Dots(effect.name, effect.comparison.percents, effect.comparison.percent, note=_note(effect))
+        for effect in shown
         if effect.comparison is not None
     ]
     if dots:
@@ -140,8 +143,8 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             "instances needed as a multiple of plain linear's."
         )
         blocks.append(Picture.named(f"suspects {problem}", svg, caption))
-    return blocks + lines(
-        analysis, problem, {effect.name: effect.rows for effect in effects}, "changes"
+    return blocks + learning_figure(
+        analysis, problem, {effect.name: effect.rows for effect in shown}, "changes"
     )
 
 
@@ -173,12 +176,6 @@ def _note(effect: Effect) -> str:
     return f"{bound}{number(effect.slowdown.ratio.value, 1)}x instances"
 
 
-def _percents(effect: Effect) -> tuple[float, ...]:
-    ours, theirs = effect.comparison.costs
-    scale = 100 / effect.comparison.reference_cost
-    return tuple(scale * (a - b) for a, b in zip(ours, theirs, strict=True))
-
-
 def _single_seed(analysis: Analysis) -> list[Block]:
     """How often chance alone shows a difference between two single runs."""
     rows = []
@@ -203,11 +200,10 @@ def _single_seed(analysis: Analysis) -> list[Block]:
         return [Text("One seed only: no data, it takes three counted runs of one encoder.")]
     text = (
         "**One seed only.** Two runs of one encoder that differ in nothing but the seed: how often "
-        "does the one's tour length differ from the other's by this much? Counted over all ordered "
-        "pairs of different seeds, with a bootstrap interval over seeds where it happened at all "
-        "and there are eight seeds; "
-        "beside it, what normally distributed outcomes of the same spread would give, with the "
-        "interval that follows from that of their standard deviation."
+        "does the one's tour length differ from the other's by this much? The share of all ordered "
+        "pairs of seeds, with a bootstrap interval over seeds where there are eight and the share "
+        "is not 0. `if normal`: the share for normal outcomes with this standard deviation, and "
+        "with the ends of its interval."
     )
     header = (
         "test", "encoder", "seeds", "sd over seeds", "largest difference",
@@ -244,7 +240,7 @@ def _single_seed_midway(analysis: Analysis) -> list[Block]:
 def _plain(analysis: Analysis) -> Iterator[tuple[Test, str, BySeed]]:
     """Test, encoder and runs by seed, where there are three."""
     for problem in analysis.study.problems:
-        test = analysis.main_test(problem)
+        test = analysis.study.main_test(problem)
         for encoder, by_seed in analysis.study.plain(test).items():
             if len(by_seed) > 2:
                 yield test, encoder, by_seed
