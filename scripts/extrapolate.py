@@ -86,15 +86,16 @@ def extrapolate(options: argparse.Namespace) -> None:
         load_trained(*find_checkpoint(name, key))
         for name, key in ((options.earlier, "EARLIER"), (options.later, "LATER"))
     )
+    if wrong := differences(later.policy, earlier.policy.state_dict()):
+        raise ValueError(f"{options.earlier} and {options.later} are not alike: {some(wrong)}")
     first, last = (
-        {name: tensor.clone() for name, tensor in trained.policy.state_dict().items()}
+        {name: weight.detach().clone() for name, weight in trained.policy.named_parameters()}
         for trained in (earlier, later)
     )
-    if wrong := differences(later.policy, first):
-        raise ValueError(f"{options.earlier} and {options.later} are not alike: {some(wrong)}")
-    content = load_checkpoint(later.file)
-    config = content["config"]
-    chosen = config["validation"]
+    config = load_checkpoint(later.file)["config"]
+    chosen = config.get("validation")
+    if chosen is None:
+        raise ValueError(f"LATER: {options.later} names no validation set to choose the factor on")
     validation = make_validation(
         build_generator(config), chosen["set"], chosen["limit"], chosen["decode"]
     )
@@ -103,14 +104,14 @@ def extrapolate(options: argparse.Namespace) -> None:
     costs = {}
     print(f"{options.decode} on the first {chosen['limit']:,} of {validation.name}")
     for factor in dict.fromkeys(options.factors):
-        policy.load_state_dict(between(first, last, factor))
+        policy.load_state_dict(between(first, last, factor), strict=False)  # no statistics
         solution = asked(policy, device)
         costs[factor] = solution.cost.mean().item()
         gap = validation.gap(solution)
         shown = "" if gap is None else f"  {gap:6.3f} %"
         print(f"factor {factor:<6g}{costs[factor]:.5f}{shown}", flush=True)
     best = min(costs, key=costs.__getitem__)
-    policy.load_state_dict(between(first, last, best))
+    policy.load_state_dict(between(first, last, best), strict=False)
     solution = validation(policy, device)
     cost, gap = solution.cost.mean().item(), validation.gap(solution)
     origin = {
@@ -142,10 +143,7 @@ def extrapolate(options: argparse.Namespace) -> None:
 
 def between(first: dict[str, Tensor], last: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
     """Weights on the straight line through two, at 0 the first and at 1 the last."""
-    return {
-        name: held + factor * (last[name] - held) if held.is_floating_point() else last[name]
-        for name, held in first.items()
-    }
+    return {name: held + factor * (last[name] - held) for name, held in first.items()}
 
 
 if __name__ == "__main__":

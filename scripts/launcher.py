@@ -30,6 +30,7 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
 
 from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
+from scripts.folder_lock import LOCK, InUse, held  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.plan import make_plan, refuse_used  # noqa: E402
 from scripts.resolve import plain_config  # noqa: E402
@@ -175,11 +176,31 @@ def _read_flags(arguments: list[str], schema: type) -> tuple[_Flags, list[str]]:
 
 
 def _run(prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: bool) -> int:
-    """Run one job, and give its exit code; a run of a sweep leaves its status."""
+    """Run one job, alone in its folder if it has one, and give its exit code."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    if settings.mode != RunMode.MULTIRUN or settings.output_subdir is None:
+    owned = settings.output_subdir is not None
+    in_sweep = owned and settings.mode == RunMode.MULTIRUN
+    if not owned and config.get("resume") is None:
         return _prepare_and_work(prepare, schema, root, config, False, debug)[0]
+    try:
+        with held(folder):
+            if in_sweep:
+                return _run_of_sweep(prepare, schema, root, config, debug)
+            return _prepare_and_work(prepare, schema, root, config, False, debug)[0]
+    except InUse as error:
+        if in_sweep:
+            print(f"{error}, which is left to finish it", flush=True)
+            return 0
+        return _report(f"{error}; wait for it, or choose another name", 2, debug)[0]
+
+
+def _run_of_sweep(
+    prepare: Prepare, schema: type, root: Path, config: DictConfig, debug: bool
+) -> int:
+    """As `_run`; leaves the run's status."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
     asked, before = _lasting(config), Status.read(folder)
     if before is not None and before.is_done_with(asked) and holds_checkpoint(folder):
         print(f"{folder.name} is done already", flush=True)
@@ -237,7 +258,7 @@ def _prepare_and_work(
 
 def _remove_empty_run(folder: Path, name: str) -> None:
     """Remove the folder of a run that was not even prepared."""
-    if {path.name for path in folder.iterdir()} == {".hydra", f"{name}.log"}:
+    if {path.name for path in folder.iterdir()} == {".hydra", LOCK, f"{name}.log"}:
         shutil.rmtree(folder)
 
 

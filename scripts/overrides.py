@@ -115,7 +115,9 @@ def set_keys(texts: Iterable[str], configs: Path, sections: Iterable[str]) -> tu
             continue
         content = OmegaConf.load(file)
         for default in content.pop("defaults", []):
-            if not isinstance(default, str):
+            if isinstance(default, str):  # another file of the group
+                keys += set_keys([f"{key}={default}"], configs, sections)
+            else:
                 keys += [group.removeprefix("override ").strip("/") for group in default]
         keys += leaves(OmegaConf.to_container(content))
     return tuple(dict.fromkeys(key for key in keys if not key.startswith("hydra")))

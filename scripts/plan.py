@@ -166,9 +166,8 @@ def refuse_used(folder: Path) -> None:
     """Raise a UsageError if a run has written into the folder."""
     if holds_run(folder):
         shown = os.path.relpath(folder)
-        raise UsageError(
-            f"name: {shown} is in use; continue it with resume={shown}, or choose another name"
-        )
+        way = f"continue it with resume={shown}" if holds_checkpoint(folder) else "remove it"
+        raise UsageError(f"name: {shown} is in use; {way}, or choose another name")
 
 
 def _refuse_other(folder: Path, schema: type, config: dict[str, Any], root: Path) -> None:

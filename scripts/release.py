@@ -159,7 +159,7 @@ def read_result(folder: Path, best: Path) -> dict:
             f"{file}: measured a checkpoint with the SHA-256 {measured[:12]}..., and {best} has "
             f"{ours[:12]}..."
         )
-    ended = result.get("ended", "in a version that does not say how")
+    ended = result["ended"]
     limited = result.get("decode_options", {}).get("time_limit") is not None
     if ended != "complete" and not (ended == "time limit" and limited):
         raise ValueError(f"{file}: the evaluation ended: {ended}; only a complete one is released")
@@ -193,7 +193,7 @@ def draw_curve(stages: Sequence[Stage], decode: str, path: Path) -> None:
         minutes = [(seconds + float(row["seconds"])) / 60 for row in rows]
         for panel, x in ((left, thousands), (right, minutes)):
             panel.plot(x, gaps, "-" if len(x) > 1 else ".", color="#0072B2")
-            if number:
+            if number and x:
                 panel.axvline(x[0], color="#999999", linestyle=":", linewidth=1)
         instances += stage.summary["instances"]
         seconds += stage.summary["seconds"]

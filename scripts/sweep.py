@@ -13,11 +13,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from scripts.folder_lock import LOCK
 from vrp.whole_file import whole_file
 
 _LIST = "sweep.json"  # in the sweep's folder
 _STATUS = "status.json"  # in the folder of each run
-_OWN = (".hydra", _STATUS)  # what a run's folder holds before the program has written into it
+_OWN = (".hydra", LOCK, _STATUS)  # what a run's folder holds before the program has written into it
 
 
 def sweep_overrides(
@@ -183,7 +184,7 @@ def holds_run(folder: Path) -> bool:
 
 def holds_checkpoint(folder: Path) -> bool:
     """Whether a run can go on from what is in the folder."""
-    return any(folder.glob("*.pt"))
+    return any((folder / name).exists() for name in ("last.pt", "previous.pt"))
 
 
 def clear(folder: Path) -> None:

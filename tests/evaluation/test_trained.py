@@ -57,16 +57,19 @@ def test_a_file_is_taken_as_it_is(tiny_run):
 
 
 def test_a_run_of_a_sweep_is_named_after_the_sweep(tmp_path):
-    """Its own folder is but a number."""
-    folder = tmp_path / "sweep" / "3"
-    folder.mkdir(parents=True)
-    (folder / "best.pt").touch()
-    assert find_checkpoint(str(folder))[0] == "sweep-3"
+    """Runs of the same choices in two sweeps are two models."""
+    for sweep in ("vrp10", "vrp20"):
+        folder = tmp_path / sweep / "linear-s0"
+        folder.mkdir(parents=True)
+        (folder / "best.pt").touch()
+        assert find_checkpoint(str(folder))[0] == "linear-s0"
+        (folder.parent / "sweep.json").touch()
+        assert find_checkpoint(str(folder))[0] == f"{sweep}-linear-s0"
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     """The message names the folder and what it lacks."""
-    with pytest.raises(FileNotFoundError, match=r"holds neither best\.pt nor last\.pt"):
+    with pytest.raises(FileNotFoundError, match=r"holds none of best\.pt, last\.pt, model\.pt"):
         find_checkpoint(str(tmp_path))
 
 
@@ -87,6 +90,16 @@ def test_an_unknown_name_lists_the_released_models(released, name):
     """Also one that looks like a path."""
     with pytest.raises(FileNotFoundError, match="released: vrp10-linear, vrp20-conv1d"):
         find_checkpoint(name)
+
+
+@pytest.mark.parametrize(
+    ("started_from", "instances"),
+    [(None, 1234), ({"instances": 1000}, 2234), ({"instances": None}, None)],
+)
+def test_instances_before_its_own(tiny_run, tiny_content, started_from, instances):
+    """Those of the weights it began with count, too; it is not known if theirs are not."""
+    save_checkpoint(tiny_run / "best.pt", tiny_content | {"started_from": started_from})
+    assert load_trained("tiny", tiny_run / "best.pt").instances == instances
 
 
 def test_the_policy_has_the_weights_of_the_file(tiny_run, tiny_content):

@@ -145,6 +145,14 @@ def test_a_capacity_that_the_file_contradicts_is_refused(tiny_instances, tmp_pat
     assert "capacity 5, not the 7 that was given" in refusal(path, capacity=7)
 
 
+def test_tensors_that_want_gradients_are_read(tiny_instances, tmp_path):
+    """POMO's files may come straight from a program that optimises coordinates."""
+    path = tmp_path / "set.pt"
+    content = pomo(tiny_instances, 5)
+    torch.save({key: value.float().requires_grad_() for key, value in content.items()}, path)
+    assert torch.equal(load_instances(path, capacity=5).demand, tiny_instances.demand)
+
+
 def test_a_missing_file_is_named(tmp_path):
     """The path is in the error."""
     path = tmp_path / "none.npz"
@@ -212,6 +220,7 @@ def test_npz_with_pickled_objects_is_refused(tiny_instances, tmp_path):
         ({"capacity": np.array([5, 2.5])}, "capacity of instance 1 is 2.5; it must be an integer"),
         ({"capacity": np.array(5)}, "capacity must have shape (N,)"),
         ({"capacity": np.array([5, 0])}, "capacity of instance 1 is 0"),
+        ({"customers": np.array(1.0)}, "customers must have shape (N, C, 2)"),
         ({"customers": np.full((2, 4, 2), 3.0)}, "customer 1 of instance 0: coordinate x is 3.0"),
         ({"customers": np.full((2, 4, 2), 1e300)}, "coordinate x is inf"),
         ({"customers": np.zeros((2, 4, 2), complex)}, "customers is of type complex128"),

@@ -111,6 +111,24 @@ def test_one_is_the_later_itself(pair):
         assert torch.equal(tensor, first[name])
 
 
+def test_statistics_are_the_laters(tmp_path):
+    """A variance that shrank would be below zero further on."""
+    network = ("policy=attention", "encoder=linear", "policy.normalization=batch")
+    pair = [checkpoint(tmp_path / name, 0, *network) for name in ("earlier", "later")]
+    for folder, variance in zip(pair, (4.0, 1.0), strict=True):
+        content = load_checkpoint(Path(folder, "best.pt"))
+        for name, tensor in content["policy"].items():
+            if name.endswith("running_var"):
+                tensor.fill_(variance)
+        save_checkpoint(Path(folder, "best.pt"), content)
+    arguments = [*pair, "far", "--factors", "2", "--decode", "greedy", "--threads", "1"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    kept = load_checkpoint(tmp_path / "far" / "best.pt")["policy"]
+    found = [tensor for name, tensor in kept.items() if name.endswith("running_var")]
+    assert found
+    assert all((tensor == 1).all() for tensor in found)
+
+
 def test_what_does_not_fit_is_refused(pair, tmp_path, capsys):
     """Other shapes, a folder in use, a checkpoint that is not there; nothing is written."""
     other = checkpoint(tmp_path / "other", 0, "embedding_dim=16")
@@ -121,4 +139,9 @@ def test_what_does_not_fit_is_refused(pair, tmp_path, capsys):
     assert "exists; choose another name" in capsys.readouterr().err
     assert main(["nowhere", pair[1], "far", *output]) == 2
     assert "EARLIER: nowhere is no file" in capsys.readouterr().err
+    content = load_checkpoint(Path(pair[1], "best.pt"))
+    del content["config"]["validation"]  # as of imported weights
+    save_checkpoint(Path(pair[1], "best.pt"), content)
+    assert main([*pair, "far", *output]) == 2
+    assert "names no validation set" in capsys.readouterr().err
     assert not (tmp_path / "far").exists()

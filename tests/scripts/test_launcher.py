@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.checks import UsageError, check_config, check_value, nearest  # noqa: E402
+from scripts.folder_lock import held  # noqa: E402
 from scripts.launcher import Job, launch  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.signatures import exported, signature_of  # noqa: E402
@@ -110,6 +111,7 @@ shape:
   radius: 2.5
 """,
     "configs/experiment/flat.yaml": "# @package _global_\nlr: 1\n",
+    "configs/experiment/rounder.yaml": "# @package _global_\ndefaults: [round]\nside: 9\n",
     "configs/sweep/seeds.yaml": """
 # @package _global_
 hydra:
@@ -223,9 +225,11 @@ REFUSED = {
     "shape=squar": "shape: no option 'squar'; allowed: circle, square (nearest: square)",
     "shape=": "shape: no option ''; allowed: circle, square",
     "shape=null": "shape: no option 'null'; allowed: circle, square",
-    "+experiment=rund": "experiment: no option 'rund'; allowed: flat, round (nearest: round)",
-    "experiment=rund": "experiment: no option 'rund'; allowed: flat, round (nearest: round)",
-    "experiment=null": "experiment: no option 'null'; allowed: flat, round",
+    "+experiment=rund": "experiment: no option 'rund'; allowed: flat, round, rounder "
+    "(nearest: round)",
+    "experiment=rund": "experiment: no option 'rund'; allowed: flat, round, rounder "
+    "(nearest: round)",
+    "experiment=null": "experiment: no option 'null'; allowed: flat, round, rounder",
     "hydra/launcher=none": "In 'hydra/config': Could not find 'hydra/launcher/none'",
     # a wrong type
     "seed=x": "seed: expected an integer, got 'x'",
@@ -320,7 +324,7 @@ def test_job(run, tmp_path):
     assert type(job.config["side"]) is int
     assert type(job.config["lr"]) is float
     assert job.run_folder == tmp_path / "outputs" / "square-s10"
-    assert sorted(path.name for path in job.run_folder.iterdir()) == [".hydra", "toy.log"]
+    assert sorted(path.name for path in job.run_folder.iterdir()) == [".hydra", ".lock", "toy.log"]
     assert job.overridden == ("side", "seed", "lr", "inner.every")
 
 
@@ -335,6 +339,12 @@ def test_overridden_lists_the_keys_of_an_experiment(run):
     assert job.overridden == ("shape", "seed", "inner.every", "shape.radius", "side")
 
 
+def test_overridden_lists_the_keys_of_an_experiment_of_another(toy_root):
+    """What the file that it builds on sets was given, too."""
+    keys = set_keys(["experiment=rounder"], toy_root / "configs", {"shape"})
+    assert set(keys) == {"shape", "seed", "inner.every", "shape.radius", "side"}
+
+
 def test_resume_runs_in_the_old_folder(run, tmp_path):
     """The folder of `resume` is used, its .hydra/ left alone, and no other folder is made."""
     folder = tmp_path / "it's old"
@@ -344,7 +354,7 @@ def test_resume_runs_in_the_old_folder(run, tmp_path):
     assert (code, lines) == (0, [])
     assert job.run_folder == folder
     assert job.overridden == ("seed",)
-    assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "toy.log"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "last.pt", "toy.log"]
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -359,13 +369,24 @@ def test_a_folder_in_use_is_refused(run, tmp_path):
     """A second run does not write into the first one's folder."""
     used = tmp_path / "outputs" / "mine"
     used.mkdir(parents=True)
-    (used / "metrics.csv").write_text("step\n")
-    code, lines, seen = run("name=mine")
-    assert (code, seen) == (2, [])
-    assert lines == [
-        "name: outputs/mine is in use; continue it with resume=outputs/mine, or choose another name"
-    ]
-    assert [path.name for path in used.iterdir()] == ["metrics.csv"]
+    (used / "best.pt").write_text("of a run that died before its first last.pt")
+    said = "name: outputs/mine is in use; {}, or choose another name"
+    assert run("name=mine") == (2, [said.format("remove it")], [])
+    assert [path.name for path in used.iterdir()] == ["best.pt"]
+    (used / "last.pt").write_text("weights")
+    assert run("name=mine") == (2, [said.format("continue it with resume=outputs/mine")], [])
+
+
+def test_two_processes_do_not_share_a_folder(run, tmp_path):
+    """The second one leaves the first one's files alone, whether it is new or resumes."""
+    mine = tmp_path / "outputs" / "mine"
+    mine.mkdir(parents=True)
+    said = "outputs/mine is in use by another process; wait for it, or choose another name"
+    with held(mine):
+        assert run("name=mine") == (2, [said], [])
+        (mine / "last.pt").write_text("weights")
+        assert run("resume=outputs/mine") == (2, [said], [])
+    assert run("resume=outputs/mine")[0] == 0
 
 
 def test_an_unwritable_folder_is_a_failure(run, tmp_path):
@@ -553,6 +574,24 @@ class TestSweep:
         _, _, seen = run("--multirun", "seed=0,1,2")
         assert [job.config["seed"] for job in seen] == [1, 2]
         assert (toy / "square-s0" / "status.json").read_text() == before
+
+    def test_a_run_of_another_process_is_left_to_it(self, run, tmp_path, capsys):
+        """A sweep that is started twice shares its runs out and touches none of the other's."""
+        theirs = tmp_path / "multirun" / "toy" / "square-s0"
+        theirs.mkdir(parents=True)
+        with held(theirs):
+            code, _, seen = run("--multirun", "seed=0,1")
+        assert (code, [job.config["seed"] for job in seen]) == (0, [1])
+        assert not (theirs / "status.json").exists()
+
+    def test_a_run_without_a_last_checkpoint_begins_again(self, run, tmp_path):
+        """It cannot go on from the best one, which lacks the optimizer's state."""
+        died = tmp_path / "multirun" / "toy" / "square-s0"
+        died.mkdir(parents=True)
+        (died / "best.pt").write_text("weights")
+        _, _, (job,) = run("--multirun", "seed=0")
+        assert job.config["resume"] is None
+        assert not (died / "best.pt").exists()
 
     def test_a_damaged_list_is_not_overwritten(self, run, tmp_path):
         """What the sweep was to do is not forgotten without a word."""

@@ -108,7 +108,7 @@ def test_the_card_says_where_training_began(root):
         ({"checkpoint_sha256": "0" * 64}, "measured a checkpoint with the SHA-256 000000000000..."),
         ({"ended": "SIGINT"}, "the evaluation ended: SIGINT; only a complete one"),
         ({"ended": "time limit"}, "the evaluation ended: time limit"),
-        ({"ended": "left out"}, "ended: in a version that does not say how"),
+        ({"ended": "left out"}, "'ended' is missing"),
         ({"mean_cost": "left out"}, "'mean_cost' is missing"),
     ],
 )

@@ -110,6 +110,20 @@ def test_open_tours_are_an_error(search, policy, several_trips, monkeypatch):
         search(policy, several_trips, stream())
 
 
+@pytest.mark.parametrize("search", [Greedy(), Sampling(2), Beam(2)], ids=str)
+def test_logits_that_are_no_numbers_are_an_error(search, policy, several_trips, monkeypatch):
+    """Each choice among them is the depot, and the error says why no tour closes."""
+    before = type(policy).step
+
+    def step(*arguments):
+        logits, memory = before(*arguments)
+        return logits * torch.nan, memory
+
+    monkeypatch.setattr(type(policy), "step", step)
+    with pytest.raises(FloatingPointError, match="logits are not numbers"):
+        search(policy, several_trips, stream())
+
+
 def test_rollout_is_padded_with_the_depot(policy, several_trips):
     """A tour shorter than the longest waits at the depot."""
     encoding = policy.encode(several_trips).detach()

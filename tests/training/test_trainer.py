@@ -24,6 +24,7 @@ from vrp.search import Beam, Greedy, Sampling
 from vrp.training import learner as learner_module
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.rounding import rounding_error
+from vrp.training.settings import refuse_idle
 from vrp.training.trainer import Trainer
 
 sys.path.insert(0, str(ROOT))
@@ -130,6 +131,14 @@ def test_validation_is_the_same_for_every_seed(make_trainer: Make):
     before_each_step(one, lambda _, given: trained.append(given[0].customers[..., 0].flatten()))
     one.run()
     assert not measured & set(torch.cat(trained).tolist())
+
+
+def test_a_small_vehicle_is_validated_on_its_own_instances(make_trainer: Make):
+    """One that could not carry what the paper's customers want, but does what its own do."""
+    goods = ("problem.num_customers=15", "problem.capacity=5", "problem.max_demand=5")
+    found = make_trainer(*goods).validation
+    assert (found.name, found.reference_cost) == ("generated", None)
+    assert found.instances.demand.max() <= 5
 
 
 def test_a_standard_set_is_validated_with_the_problems_vehicle(make_trainer: Make):
@@ -338,6 +347,16 @@ def test_learning_rate(decay, expected, make_trainer: Make):
     )
     trainer.run()
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * expected)
+
+
+@pytest.mark.parametrize("key", ["learning_rate_steps", "learning_rate_factor"])
+def test_a_course_that_is_not_taken_is_refused(key):
+    """Steps that were given and a decay that has none contradict each other."""
+    config = small_config("learning_rate_decay=linear")
+    with pytest.raises(ValueError, match=f"^{key} is .* give learning_rate_decay=steps, too"):
+        refuse_idle(config, ("seed", key))
+    refuse_idle(config, ("seed",))
+    refuse_idle(small_config("learning_rate_decay=steps"), ("seed", key))
 
 
 @pytest.mark.parametrize("kind", ["global", "per_variable"])

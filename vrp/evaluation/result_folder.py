@@ -24,7 +24,7 @@ PICTURE = "tours.png"
 
 
 def default_folder(trained: Trained, fixed: FixedInstances, search: Search, config: dict) -> Path:
-    """A name that tells apart whatever may differ in the result."""
+    """A name that tells apart models, instances, and how these are solved."""
     data = fixed.name if fixed.name in STANDARD_SETS else Path(fixed.name).stem
     parts = [trained.name, data, str(search)]
     if fixed.instances.split_delivery:

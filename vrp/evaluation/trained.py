@@ -11,10 +11,11 @@ from torch import Tensor
 
 from vrp.policy.base import Policy
 from vrp.training.build import build_policy
-from vrp.training.checkpoint import load_checkpoint
+from vrp.training.checkpoint import checkpoint_content
 from vrp.training.start import differences, some
 
 RELEASED = Path(__file__).resolve().parents[2] / "checkpoints"
+_SWEEP = "sweep.json"  # beside the folders of a sweep's runs
 _IN_FOLDER = ("best.pt", "last.pt", "model.pt")  # the first that is there is taken
 
 
@@ -55,7 +56,7 @@ def find_checkpoint(name: str, key: str = "checkpoint") -> tuple[str, Path]:
     if path.is_dir():
         files = [path / file for file in _IN_FOLDER if (path / file).is_file()]
         if not files:
-            raise FileNotFoundError(f"{key}: {name} holds neither best.pt nor last.pt")
+            raise FileNotFoundError(f"{key}: {name} holds none of {', '.join(_IN_FOLDER)}")
         return _short_name(files[0]), files[0]
     if path.exists():
         return _short_name(path), path
@@ -75,13 +76,14 @@ def load_trained(name: str, file: Path) -> Trained:
         ValueError: if the file is damaged, its config names something that is not built from
             files, or its weights do not fit its config; names the file.
     """
-    content = load_checkpoint(file)
+    data = file.read_bytes()  # once: a run in training may put another file in its place
+    content = checkpoint_content(data, file)
     try:
         config, weights = content["config"], dict(content["policy"])
         problem = dict(config["problem"])
         seen = dict(content.get("progress", {})).get("instances")
-        before = dict(content.get("started_from") or {}).get("instances")
-        seen = None if seen is None else seen + (before or 0)
+        before = dict(content.get("started_from") or {"instances": 0}).get("instances")
+        seen = None if seen is None or before is None else seen + before
         policy = build_policy(config)
     except KeyError as error:
         raise ValueError(f"{file}: holds no {error}, so no policy can be built from it") from error
@@ -89,8 +91,7 @@ def load_trained(name: str, file: Path) -> Trained:
         raise ValueError(f"{file}: its policy cannot be built: {error}") from error
     _load_weights(policy, weights, file)
     policy.starts_anywhere = bool(config.get("multistart", policy.starts_anywhere))
-    with open(file, "rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = hashlib.sha256(data).hexdigest()
     return Trained(name, file, sha256, policy.eval(), problem, seen)
 
 
@@ -106,9 +107,10 @@ def _load_weights(policy: Policy, weights: dict[str, Tensor], file: Path) -> Non
 
 
 def _short_name(file: Path) -> str:
-    """The run's name for a run's file, with the run's folder for a run of a sweep."""
+    """The run's name for a run's file, with the sweep's before it for a run of a sweep."""
     folder = file.resolve().parent
     if file.name not in (*_IN_FOLDER, "previous.pt"):
         return file.stem
-    name = f"{folder.parent.name}-{folder.name}" if folder.name.isdigit() else folder.name
+    in_sweep = (folder.parent / _SWEEP).is_file()
+    name = f"{folder.parent.name}-{folder.name}" if in_sweep else folder.name
     return name if file.name in ("best.pt", "model.pt") else f"{name}-{file.stem}"

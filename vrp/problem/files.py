@@ -50,7 +50,7 @@ def load_instances(
         raise ValueError(f"{path}: capacity is {capacity}; it must be at least 1")
     try:
         depot, customers, demand, held = readers[path.suffix](path, capacity)
-        if not len(customers):
+        if customers.ndim and not len(customers):  # without an axis its shape is refused below
             raise ValueError("the file holds no instance; it must hold at least one")
         instances = Instances(
             depot=_float32("depot", depot),
@@ -124,6 +124,7 @@ def _read_pt(path: Path, capacity: int | None) -> Arrays:
             )
     if stored["depot_xy"].shape[1] != 1:
         raise ValueError(f"depot_xy is {tuple(stored['depot_xy'].shape)}; it must be (N, 1, 2)")
+    stored = {key: stored[key].detach() for key in wanted}
     goods = stored["node_demand"].double().numpy() * capacity  # (N, C)
     wrong = ~(np.abs(goods - np.rint(goods)) <= ROUNDING)  # true for NaN as well
     if wrong.any():

@@ -12,7 +12,7 @@ from vrp.policy.base import Policy
 from vrp.problem.environment import finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
 from vrp.search.base import ENCODING, Search
-from vrp.search.rollout import greedy_choice, rollout
+from vrp.search.rollout import greedy_choice, not_closed, rollout
 from vrp.search.solution import Progress, improved, shortest
 
 
@@ -58,6 +58,7 @@ class Beam(Search):
 
         Raises:
             RuntimeError: if a beam is still open after the steps that no legal tour exceeds.
+            FloatingPointError: if that is because the policy's logits are no numbers.
         """
         encoding = policy.encode(instances).detach()
         greedy = rollout(policy, instances, encoding, 1, greedy_choice)
@@ -90,4 +91,4 @@ class Beam(Search):
                 tours, plain = (pad(x, (0, longest - x.shape[-1])) for x in (actions, greedy))
                 best = improved(best, instances, torch.where(closed[..., None], tours, plain))
             yield Progress(best, (t + 2) / (most + 1))
-        raise RuntimeError(f"a beam is not closed after {most} steps")
+        raise not_closed("a beam", most, logits)

@@ -71,6 +71,7 @@ def rollout(
     Raises:
         RuntimeError: if a tour is still open after the number of steps that no legal tour
             exceeds.
+        FloatingPointError: if that is because the policy's logits are no numbers.
     """
     state = reset(instances, num_solutions)
     memory = policy.start(encoding, num_solutions, dropout_mask)
@@ -111,7 +112,7 @@ def play_on(
         steps.
 
     Raises:
-        RuntimeError: as `rollout`.
+        RuntimeError, FloatingPointError: as `rollout`.
     """
     most = max_steps(instances)
     actions = []
@@ -126,8 +127,15 @@ def play_on(
             break
     else:
         if not finished(state).all():
-            raise RuntimeError(f"a tour is not closed after {most} steps, more than any can need")
+            raise not_closed("a tour", most, logits)
     tours = torch.stack(actions, -1)
     # A closed tour waits at the depot: all but one of the last zeros are padding.
     visits = (tours != 0).any(0).any(0).nonzero()
     return tours[..., : int(visits.max()) + 2 if len(visits) else 1]
+
+
+def not_closed(what: str, steps: int, logits: Tensor) -> Exception:
+    """The error of tours that are open after all steps, by the logits of the last one."""
+    if logits.isnan().any():  # every choice among them is node 0
+        return FloatingPointError("the policy's logits are not numbers")
+    return RuntimeError(f"{what} is not closed after {steps} steps, more than any can need")

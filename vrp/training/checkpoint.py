@@ -78,26 +78,36 @@ def load_checkpoint(path: Path) -> dict:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is empty, truncated, changed, or something else; names the file.
     """
-    path = Path(path)
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no checkpoint at {path}") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path} is a folder and no checkpoint") from None
+    return checkpoint_content(data, path)
+
+
+def checkpoint_content(data: bytes, path: Path) -> dict:
+    """As `load_checkpoint`, of a file's bytes.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    if not data:
         raise CheckpointError(f"{path} is empty")
-    record = _read(path, path)
+    record = _read(data, path)
     if not (isinstance(record, dict) and record.get("format") == _FORMAT):
         raise CheckpointError(f"{path} is not a checkpoint of this project")
     payload = record.get("payload")
-    data = payload.numpy().tobytes() if isinstance(payload, torch.Tensor) else b""
-    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
+    content = payload.numpy().tobytes() if isinstance(payload, torch.Tensor) else b""
+    if hashlib.sha256(content).hexdigest() != record.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256")
-    return _read(io.BytesIO(data), path)
+    return _read(content, path)
 
 
-def _read(source: Path | io.BytesIO, path: Path) -> object:
+def _read(data: bytes, path: Path) -> object:
     try:
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no checkpoint at {path}") from None
-    except PermissionError:
-        raise
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes PyTorch's reader fail in every way
         refused = _refused(error)
         if refused:

@@ -16,7 +16,7 @@ from vrp.whole_file import whole_file
 
 
 def cut_event_files(folder: Path, step: int) -> None:
-    """Drop all events after `step`, and all from a damaged or half written record on.
+    """Drop all events after `step`, and all from a half written or unreadable record on.
 
     Args:
         folder: whose `events.out.tfevents.*` are rewritten where something is dropped.
@@ -42,7 +42,7 @@ def _records(data: bytes) -> list[tuple[int, bytes]]:
             break
         try:
             event = Event.FromString(data[start + 12 : start + 12 + length])
-        except DecodeError:  # damaged; nothing behind it can be trusted
+        except DecodeError:  # nothing behind it can be trusted
             break
         found.append((event.step, data[start:end]))
         start = end

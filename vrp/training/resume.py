@@ -69,7 +69,8 @@ def refuse_other_weights(folder: Path, checkpoint: dict, learner: Learner) -> No
         learner: that its config describes.
     """
     parts = ("policy", "baseline")
-    _refuse(folder, _missing((*parts, "optimizer", "progress"), checkpoint))
+    others = ("optimizer", "progress", "rounding", "started_from", "validating")
+    _refuse(folder, _missing((*parts, *others), checkpoint))
     known = [field.name for field in fields(Progress)]
     _refuse(folder, _misnamed(known, checkpoint["progress"], "progress."))
     weights = {f"{part}.{name}": held for part in parts for name, held in checkpoint[part].items()}

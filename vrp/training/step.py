@@ -86,8 +86,8 @@ class TrainingStep:
             What was found, and the norm of all gradients before they were clipped, ().
 
         Raises:
-            FloatingPointError: if the loss, a gradient or a weight is not finite; the weights are
-                then as before.
+            FloatingPointError: if the policy's output, the loss, a gradient or a weight is not
+                finite; the weights are then as before.
         """
         config, learner = self.config, self.learner
         learner.train()
@@ -98,8 +98,8 @@ class TrainingStep:
         lap("generate")
         try:
             learned = learner(instances, draws, lap)
-        except RuntimeError:
-            check_weights(learner)  # NaN weights keep every vehicle at the depot
+        except FloatingPointError:
+            check_weights(learner)  # says more, if that is why
             raise
         self.optimizer.zero_grad()
         learned.loss.backward()

@@ -61,7 +61,8 @@ def draw_tours(
         title = f"length {solution.cost[i].item():.3f}"
         if reference_cost is not None:
             gap = 100 * (solution.cost[i].item() / reference_cost[i] - 1)
-            title += f"  ({max(gap, 0):.1f} % above near-optimal)"
+            side = "below" if round(gap, 1) < 0 else "above"
+            title += f"  ({abs(gap):.1f} % {side} near-optimal)"
         panel.set_title(title, fontsize=8)
         panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[], yticks=[], aspect="equal")
     return figure

@@ -101,9 +101,9 @@ class Trainer:
             self.learner.baseline.load_state_dict(resumed["baseline"])
             self.optimizer.load_state_dict(resumed["optimizer"])
             self.progress = Progress(**resumed["progress"])
-            self.rounding = resumed.get("rounding")
-            self.started_from = resumed.get("started_from")
-            if found := resumed.get("validating"):
+            self.rounding = resumed["rounding"]
+            self.started_from = resumed["started_from"]
+            if found := resumed["validating"]:
                 self._found = [Solution(**found)]
         self._warned_of_rounding = False
         self._compiled = False

@@ -102,20 +102,24 @@ def make_validation(generator: InstanceGenerator, name: str, limit: int, decode:
     Raises:
         ValueError: for an unknown name or a limit out of range.
     """
-    size = generator.num_customers
-    standard = UniformGenerator(
-        size, CAPACITY.get(size, generator.capacity), split_delivery=generator.split_delivery
-    )
     if name == "auto":
-        if generator != standard or size not in CAPACITY:
+        if not _is_standard(generator):
             instances = generator(limit, named_generator(0, "validation"))
             return Validation("generated", instances, None, decode)
-        name = f"kool{size}-val"
+        name = f"kool{generator.num_customers}-val"
     instances = replace(standard_set(name, limit), split_delivery=generator.split_delivery)
-    is_standard = not generator.split_delivery
+    has_reference = not generator.split_delivery
     if bool((instances.capacity != generator.capacity).any()):
-        is_standard = False
+        has_reference = False
         capacity = torch.full_like(instances.capacity, generator.capacity)
         instances = replace(instances, capacity=capacity)
-    known = reference(name) if is_standard else None
+    known = reference(name) if has_reference else None
     return Validation(name, instances, None if known is None else known.cost, decode)
+
+
+def _is_standard(generator: InstanceGenerator) -> bool:
+    """Whether it draws the paper's problem of its size."""
+    size = generator.num_customers
+    return size in CAPACITY and generator == UniformGenerator(
+        size, CAPACITY[size], split_delivery=generator.split_delivery
+    )

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 class Encoder(nn.Module, ABC):
     """Coordinates (N, C, 2) in the unit square to embeddings (N, C, M), M = `embedding_dim`.
 
-    Each node is embedded by itself, so the result follows the order of the nodes. `Instances`
-    keeps coordinates in the unit square, so nothing is checked here.
+    Each node is embedded by itself, so the result follows the order of the nodes. Policies pass the
+    depot with the customers, as the first of V nodes. `Instances` keeps coordinates in the unit
+    square, so nothing is checked here.
 
     Attributes:
         embedding_dim: M.
