@@ -120,6 +120,22 @@ def test_stopped_and_resumed(variant, straight, tmp_path):
     assert metrics(folder) == metrics(expected)
 
 
+def test_compiled_and_resumed(straight, tmp_path, monkeypatch):
+    """The fused kernels take over at the same step, and hold for a validation left open, too."""
+    monkeypatch.setattr("vrp.training.trainer._COMPILE_AT", 2)
+    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: None)
+    monkeypatch.setattr("torch.compile", lambda function, **_: function)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    begin(whole, "compile=auto").run()
+    assert not same(learned(last(whole)), learned(last(straight())))
+    trainer = begin(parts, "compile=auto", "max_instances=64")
+    in_validation(trainer, 8, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert trainer.run() == 143
+    go_on(parts, max_instances=96).run()
+    assert same(learned(last(parts)), learned(last(whole)))
+    assert metrics(parts) == metrics(whole)
+
+
 @pytest.mark.parametrize("variant", ["shared", "critic", "exponential", "rollout", "dropout"])
 def test_killed_and_resumed(variant, straight, tmp_path):
     """A run that dies between two checkpoints repeats what it had not kept, exactly."""
