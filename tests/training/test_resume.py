@@ -131,7 +131,10 @@ def test_compiled_and_resumed(straight, tmp_path, monkeypatch):
     trainer = begin(parts, "compile=auto", "max_instances=64")
     in_validation(trainer, 8, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert trainer.run() == 143
-    go_on(parts, max_instances=96).run()
+    resumed, compiled = go_on(parts, max_instances=96), []
+    in_validation(resumed, 8, lambda: compiled.append(resumed.learner.policy.is_compiled()))
+    resumed.run()
+    assert compiled == [True]
     assert same(learned(last(parts)), learned(last(whole)))
     assert metrics(parts) == metrics(whole)
 
