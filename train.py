@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def prepare(job: Job) -> Callable[[], int]:
     """Build all that the config names; the work itself comes later."""
-    from vrp.training.device import choose_device
+    from vrp.training.device import set_up_device
     from vrp.training.resume import resumed_config
     from vrp.training.settings import refuse_idle
     from vrp.training.trainer import Trainer
 
     config, checkpoint = resumed_config(job.config, job.run_folder, job.overridden)
     refuse_idle(config, job.overridden)
-    device = choose_device(config["device"], config["threads"])
+    device = set_up_device(config["device"], config["threads"])
     started = time.perf_counter() if job.in_sweep else STARTED
     start = None if checkpoint else find_start(config["start_from"])
     trainer = Trainer(config, job.run_folder, device, started, checkpoint, start)

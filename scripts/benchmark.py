@@ -75,10 +75,10 @@ def prepare(job: Job) -> Callable[[], None]:
 
     from vrp.training.build import build_generator
     from vrp.training.compilation import missing_for_compile
-    from vrp.training.device import choose_device
+    from vrp.training.device import set_up_device
 
     config = job.config
-    device = choose_device(config["device"], config["threads"])
+    device = set_up_device(config["device"], config["threads"])
     generator = build_generator(config)
     clock = Clock(device.type == "cuda")
     learner, step = make_step(config, generator, device, clock)

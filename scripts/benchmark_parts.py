@@ -45,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     choose_waiting(Reading.now())
     import torch
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    from vrp.training.device import set_up_device
+
+    set_up_device("cpu", options.threads)
     print(
         f"C = {options.customers}, batch {options.batch_size}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}; median of {options.repeats}, milliseconds"

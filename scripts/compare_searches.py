@@ -106,12 +106,12 @@ def compare(options: argparse.Namespace, ended: list[str]) -> None:
     from vrp.evaluation.printed import caution
     from vrp.evaluation.trained import find_checkpoint, load_trained
     from vrp.search import Eas
-    from vrp.training.device import choose_device
+    from vrp.training.device import set_up_device
     from vrp.training.tour_figure import can_draw
 
     if not can_draw():
         raise ValueError("the figure needs matplotlib: pip install -e '.[plots]'")
-    device = choose_device("auto", options.threads)
+    device = set_up_device("auto", options.threads)
     trained = load_trained(*find_checkpoint(options.checkpoint))
     fixed = fixed_instances(options.data, None, None, False)
     known = fixed.reference()

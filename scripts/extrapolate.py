@@ -72,7 +72,7 @@ def extrapolate(options: argparse.Namespace) -> None:
     from vrp.training import run_files
     from vrp.training.build import build_generator
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
-    from vrp.training.device import choose_device
+    from vrp.training.device import set_up_device
     from vrp.training.progress import Progress
     from vrp.training.start import differences, some
     from vrp.training.validation import make_validation
@@ -81,7 +81,7 @@ def extrapolate(options: argparse.Namespace) -> None:
     folder = options.output / options.name
     if folder.exists():
         raise ValueError(f"{folder} exists; choose another name, or remove it")
-    device = choose_device("auto", options.threads)
+    device = set_up_device("auto", options.threads)
     earlier, later = (
         load_trained(*find_checkpoint(name, key))
         for name, key in ((options.earlier, "EARLIER"), (options.later, "LATER"))

@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     choose_waiting(Reading.now())
     from vrp.study.steps import write_steps
     from vrp.study.timing import time_steps
-    from vrp.training.device import choose_device
+    from vrp.training.device import set_up_device
 
     try:
-        choose_device("cpu", options.threads)
+        set_up_device("cpu", options.threads)
         if options.output:
             if options.output.is_dir():
                 raise ValueError(f"--output is {options.output}, a folder; it must be a file")

@@ -11,7 +11,7 @@ import pytest
 
 from vrp.search import Augment, Beam, Eas, Greedy, Multistart, Sampling, Sgbs
 from vrp.search.batches import instances_at_once
-from vrp.search.fixed import at_once
+from vrp.search.deterministic import at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def growth(num_customers: int) -> float:
     from vrp.policy import AttentionPolicy
     from vrp.policy.encoders import LinearEncoder
     from vrp.problem import UniformGenerator
-    from vrp.search.fixed import solve
+    from vrp.search.deterministic import solve
 
     policy = AttentionPolicy(LinearEncoder(128), 128, num_layers=1, precision="auto")
     policy.initialise(0)

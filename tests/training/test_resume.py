@@ -197,7 +197,7 @@ def test_stopped_in_a_validation(straight, tmp_path):
 
 def after_each_batch(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None]) -> None:
     """Validate by threes, and have something happen after each batch; told its number, from 1."""
-    monkeypatch.setattr("vrp.search.fixed._PAIRS", 3 * 6**2)
+    monkeypatch.setattr("vrp.search.deterministic._PAIRS", 3 * 6**2)
     solve, numbers = validation.solve, itertools.count(1)
 
     def disturbed(*arguments: object) -> object:

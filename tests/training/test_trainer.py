@@ -681,7 +681,7 @@ def test_validation_in_smaller_batches(make_trainer: Make, monkeypatch):
     monkeypatch.setattr(
         Greedy, "__call__", lambda *given: sizes.append(len(given[2])) or solve(*given)
     )
-    monkeypatch.setattr("vrp.search.fixed._PAIRS", 3 * 6**2)
+    monkeypatch.setattr("vrp.search.deterministic._PAIRS", 3 * 6**2)
     parts = trainer.validation(policy, device)
     assert sizes == [3, 3, 1]
     assert torch.equal(parts.actions, whole.actions)

@@ -34,7 +34,7 @@ from vrp.search.base import Search
 from vrp.search.batches import instances_at_once
 from vrp.search.solution import Progress, join
 from vrp.training.build import build_search
-from vrp.training.device import choose_device
+from vrp.training.device import set_up_device
 from vrp.training.provenance import versions
 from vrp.training.signals import StopSignals
 from vrp.training.tour_figure import can_draw, draw_tours
@@ -259,7 +259,7 @@ def make_evaluation(config: dict) -> Evaluation:
         FileNotFoundError: if there is no such checkpoint or data; names what there is.
         ValueError: if something cannot be used; names the thing, and the file.
     """
-    device = choose_device(config["device"], config["threads"])
+    device = set_up_device(config["device"], config["threads"])
     search = _build_search(config["decode"])
     trained = load_trained(*find_checkpoint(config["checkpoint"]))
     search = search.made_for(trained.policy)

@@ -11,7 +11,7 @@ from vrp.evaluation.trained import load_trained
 from vrp.problem import ClusteredGenerator, Instances
 from vrp.problem.datasets import CAPACITY, STANDARD_SETS, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
-from vrp.search.fixed import solve
+from vrp.search.deterministic import solve
 from vrp.study.describe import CHECKPOINT, Planned, read_json
 from vrp.study.records import Run
 from vrp.whole_file import whole_file

@@ -1,17 +1,17 @@
-"""Where to compute."""
+"""Where to compute, and how exactly."""
 
 from __future__ import annotations
 
 import torch
 
 
-def choose_device(name: str, threads: int | None = None) -> torch.device:
-    """The device called `name`; `auto` is cuda where there is one, else cpu.
+def set_up_device(name: str, threads: int | None = None) -> torch.device:
+    """Fix threads and the precision of float32 work for the process, and give the device.
 
-    Also fixes the precision of float32 work, alike for convolutions and matrix products.
+    Convolutions, LSTMs and matrix products keep float32, as they do on a CPU.
 
     Args:
-        name: auto, cpu or cuda.
+        name: cpu, cuda, or auto: cuda where there is one, else cpu.
         threads: of the CPU; None leaves PyTorch's choice.
 
     Raises:

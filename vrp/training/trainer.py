@@ -12,7 +12,7 @@ import torch
 
 from vrp.problem.datasets import STANDARD_SETS
 from vrp.search import Solution
-from vrp.search.fixed import Stopped
+from vrp.search.deterministic import Stopped
 from vrp.search.solution import join
 from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import save_checkpoint

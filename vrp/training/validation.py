@@ -14,7 +14,7 @@ from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
-from vrp.search.fixed import at_once, solve
+from vrp.search.deterministic import at_once, solve
 from vrp.search.solution import join
 from vrp.training.rounding import rounding_error
 from vrp.training.tour_figure import draw_tours
@@ -34,7 +34,7 @@ class Validation:
         name: of the standard set, or what was generated.
         instances: N problems on the CPU.
         reference_cost: (n,) float64, or None.
-        decode: how they are solved, one of `vrp.search.fixed.FIXED`.
+        decode: how they are solved, one of `vrp.search.deterministic.DETERMINISTIC`.
     """
 
     name: str

@@ -14,7 +14,7 @@ from vrp.problem import InstanceGenerator
 from vrp.problem.instances import Instances
 from vrp.problem.random_numbers import named_generator
 from vrp.problem.tours import tour_length
-from vrp.search.fixed import Stopped, solve
+from vrp.search.deterministic import Stopped, solve
 from vrp.search.rollout import greedy_choice, rollout
 from vrp.training.baselines.averages import ExponentialBaseline
 from vrp.training.baselines.base import Baseline

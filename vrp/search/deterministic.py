@@ -18,7 +18,7 @@ from vrp.search.batches import instances_at_once
 from vrp.search.greedy import Greedy, Multistart
 from vrp.search.solution import Solution, join
 
-FIXED: dict[str, Search] = {
+DETERMINISTIC: dict[str, Search] = {
     "greedy": Greedy(),
     "multistart": Multistart(),
     "augment": Augment(),
@@ -44,14 +44,14 @@ def solve(
     Args:
         policy: on `device`.
         instances: N problems on the CPU.
-        decode: one of `FIXED`.
+        decode: one of `DETERMINISTIC`.
         device: where to solve them.
         stopped: asked before each batch.
 
     Raises:
         Stopped: as soon as `stopped` says so.
     """
-    search, parts = FIXED[decode], []
+    search, parts = DETERMINISTIC[decode], []
     batch = at_once(instances.num_nodes)
     with evaluating(policy):
         for start in range(0, len(instances), batch):
