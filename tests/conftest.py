@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
 from vrp.problem import Instances
 
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # the cores are divided among the processes
-    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
 
 @pytest.fixture

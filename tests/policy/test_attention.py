@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
-from textbook import SITUATIONS, Play, random_play, textbook_log_prob, uniform
+from situations import SITUATIONS, uniform
+from textbook import Play, random_play, textbook_log_prob
 from torch import Tensor
 
 from vrp.policy import AttentionPolicy, glimpse

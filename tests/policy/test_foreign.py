@@ -13,8 +13,9 @@ import warnings
 import pytest
 import torch
 from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from situations import uniform
 from test_attention import HEADS, SIZE, make_policy, step_through
-from textbook import random_play, uniform
+from textbook import random_play
 
 from vrp.policy import AttentionPolicy
 from vrp.policy.encoders import LinearEncoder

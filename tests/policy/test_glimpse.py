@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from textbook import random_play, uniform
+from situations import uniform
+from textbook import random_play
 from torch import Tensor
 
 from vrp.policy import glimpse

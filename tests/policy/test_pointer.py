@@ -6,14 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from textbook import (
-    SITUATIONS,
-    Play,
-    random_play,
-    textbook_log_prob,
-    textbook_logits,
-    uniform,
-)
+from situations import SITUATIONS, uniform
+from textbook import Play, random_play, textbook_log_prob, textbook_logits
 from torch import Tensor
 
 from vrp.policy import PointerPolicy

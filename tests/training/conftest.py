@@ -14,15 +14,6 @@ from vrp.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    """Small tensors on one thread: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="package")
 def no_pictures():
     """Drawing takes longer than all the rest of a small run."""
     with pytest.MonkeyPatch.context() as patch:
