@@ -236,7 +236,7 @@ def test_rollout_goes_on_from_its_checkpoint(rollout_baseline, policy, instances
 
 
 def test_rollout_does_not_wait_for_the_device(rollout_baseline, policy, instances, monkeypatch):
-    """Inside an epoch no tensor's value is asked for."""
+    """Inside the warm-up epoch no tensor's value is asked for."""
     encoding = policy.encode(instances).detach()
     for name in ("__bool__", "__int__", "item"):
         monkeypatch.setattr(torch.Tensor, name, lambda _: pytest.fail("waited for the device"))
