@@ -99,7 +99,22 @@ def test_what_embedding_costs(analysis, problem, more, text):
 def test_what_embedding_costs_in_greedy_tours(analysis):
     """Of the attention policy, beside multi-start."""
     found = secondary(analysis, ("embedding", "linear"), "vrp20-attention", "greedy")
-    said(f"three seeds; greedy {number(found.percent.value, 1)} %)")
+    assert analysis.adjusted_difference(found) > analysis.plan.alpha
+    said(f"three seeds; greedy {number(found.percent.value, 1)} %, not shown after correction)")
+
+
+def test_tables(analysis):
+    """What other tables of Embedding cost, by their variants."""
+    effects = {e.variant: e for e in analysis.tables("vrp10")}
+    cost = {name: e.comparison.percent.value for name, e in effects.items()}
+    assert {len(e.rows) for name, e in effects.items() if name} == {2}
+    few = sorted(cost[f"bins={bins}"] for bins in (8, 16, 32))
+    said(f"{number(few[0], 1)} to {number(few[-1], 1)} % longer than Linear's")
+    said(f"128 bins {number(cost['bins=128'], 0)} %, 256 bins {number(cost['bins=256'], 0)} %")
+    said(f"brings 64 bins to {number(cost['matched'], 1)} %")
+    said(f"costs {number(cost['joint,bins=8'], 1)} % with 8 bins and ends like a blind policy")
+    blind = effect(analysis, "blind").comparison.percent.value
+    assert all(abs(cost[f"joint,bins={bins}"] - blind) < 1 for bins in (32, 64))
 
 
 def test_changes(analysis):
@@ -125,7 +140,10 @@ def test_changes_at_a_smaller_rate(analysis):
     """What comes closest to the observation, run by run."""
     found = effect(analysis, "flattened", "vrp10-rate0.0003")
     percent = found.comparison.percent
-    assert (found.shows, found.slowdown.reached) == ("both", 0)
+    assert found.slowdown.reached == 0
+    said(f"p = {found.comparison.p:.4f}; after correction over {analysis.difference_tests} tests")
+    said(f"that is {found.p:.3f}, just not shown")
+    assert analysis.plan.alpha < found.p < 1.1 * analysis.plan.alpha
     said(f"none of {['three', 'four', 'five'][found.slowdown.count - 3]} runs becomes as good")
     said(f"{number(percent.value, 0)} % longer ({ends(percent, 0, number)} %)")
     runs = sorted(100 * (a / b - 1) for a, b in zip(*found.comparison.costs, strict=True))

@@ -251,10 +251,11 @@ def _best_table(analysis: Analysis, problem: str) -> str:
     if not tried:
         return ""
     best = min(tried, key=lambda effect: effect.comparison.percent.value)
-    percent = best.comparison.percent
+    percent, seeds = best.comparison.percent, len(best.comparison.seeds)
+    several = f", {seeds} seeds" if seeds > 1 else ""
     return (
-        f" Of {count(len(tried), 'other table')} tried, the best by its mean is "
-        f"`{best.variant}` (section 7), {change(percent)} than Linear's ({in_text(percent)})."
+        f" Of {count(len(tried), 'other table')} tried, the best by its mean is `{best.variant}` "
+        f"(section 7), {change(percent)} than Linear's ({in_text(percent)}{several})."
     )
 
 

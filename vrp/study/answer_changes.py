@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from vrp.study.analysis import Analysis, Effect
 from vrp.study.learning import Slowdown
 from vrp.study.suspects import strikes
-from vrp.study.wording import between, change, count, in_text, listed, number, signed, title
+from vrp.study.wording import (
+    between,
+    change,
+    count,
+    in_text,
+    listed,
+    number,
+    p_text,
+    signed,
+    title,
+)
 
 
 def changes_tried(analysis: Analysis) -> str:
@@ -49,6 +59,11 @@ def _named(effect: Effect) -> str:
     percent = f"{signed(effect.comparison.percent.value)} %"
     if effect.shows == "slower":
         percent = f"{number(effect.slowdown.ratio.value, 1)} times the instances, {percent}"
+    if effect.shows == "neither" and effect.slowdown is not None and not effect.slowdown.reached:
+        percent += (
+            f", {p_text(effect.p)} after correction; {late(effect.slowdown)}; tours run by run: "
+            f"{_singly(effect)}"
+        )
     return f"`{effect.name}` ({percent})"
 
 
