@@ -25,6 +25,7 @@ SHORTER = {
     "train.py resume=": ["threads=1"],
     "train.py experiment=nazari": [o for o in SHORT if not o.startswith("decay")],
     "train.py +sweep=": [*SHORT, "seed=0"],
+    "train.py --multirun encoder=conv1d,linear,embedding": [*SHORT, "seed=0"],
     "train.py policy=attention encoder=linear problem=vrp50 start_from=": [
         o for o in SHORT if not o.startswith("embedding_dim")
     ],
@@ -98,11 +99,9 @@ def run_block(lines: list[str], folder: Path) -> str:
             return line
         if "--help" not in words:
             begin = next(b for b in SHORTER if " ".join(words[1:]).startswith(b))
-            given = {word.partition("=")[0] for word in words}
+            keys = {o.partition("=")[0] for o in SHORTER[begin] if not o.startswith("--")}
             # Hydra takes a key once; of an option, the last value counts.
-            words += [
-                o for o in SHORTER[begin] if o.startswith("--") or o.partition("=")[0] not in given
-            ]
+            words = [w for w in words if w.partition("=")[0] not in keys] + SHORTER[begin]
         script = str(ROOT / words[1])
         done = subprocess.run(
             [sys.executable, script, *words[2:]], cwd=folder, capture_output=True, text=True,

@@ -57,6 +57,7 @@ def test_a_time_is_above_zero():
 def test_the_command_times_all_encoders(tmp_path, capsys, monkeypatch):
     """Prints a line for each, and leaves every turn."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # takes long
+    monkeypatch.setitem(CASES, "vrp10", ("batch_size=4", "num_rollouts=2"))
     path = tmp_path / "new" / "steps.csv"
     assert main(["vrp10", "--turns", "20", "--threads", "1", "--output", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
