@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import sys
 
-_VARIABLE = "GLIBC_TUNABLES"
+VARIABLE = "GLIBC_TUNABLES"
 # https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
-_SETTINGS = {
+SETTINGS = {
     "glibc.malloc.mmap_threshold": 1 << 30,  # bytes; below, memory comes from the heap
     "glibc.malloc.trim_threshold": 1 << 30,  # bytes free at its end before it shrinks
     "glibc.malloc.tcache_count": 0,  # small blocks of a size kept aside; `mxfast`: another way
@@ -27,12 +27,12 @@ def settle_heap() -> None:
     To be called before anything is done. What the user has set stays. Does nothing without glibc,
     and under a debugger, which would lose its hold.
     """
-    asked = [setting for setting in os.environ.get(_VARIABLE, "").split(":") if setting]
+    asked = [setting for setting in os.environ.get(VARIABLE, "").split(":") if setting]
     names = {setting.partition("=")[0] for setting in asked}
-    missing = [f"{name}={value}" for name, value in _SETTINGS.items() if name not in names]
+    missing = [f"{name}={value}" for name, value in SETTINGS.items() if name not in names]
     if not missing or not _has_glibc() or sys.gettrace() is not None:
         return
-    os.environ[_VARIABLE] = ":".join([*asked, *missing])
+    os.environ[VARIABLE] = ":".join([*asked, *missing])
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from programs import Done, run_program
 
 from vrp.problem import Instances
 from vrp.problem.datasets import reference
@@ -21,7 +19,6 @@ from vrp.training.build import build_generator, build_learner
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.step import TrainingStep, make_optimizer
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "batch_size=16",
     "num_rollouts=2",
@@ -36,18 +33,11 @@ SMALL = [
 ]
 
 
-def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def train(folder: Path, *arguments: str) -> Done:
     """`python train.py --multirun ...` in a folder."""
     given = {argument.partition("=")[0] for argument in arguments}
     small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "--multirun", *small, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    return run_program(["train.py", "--multirun", *small, *arguments], folder)
 
 
 @pytest.fixture(scope="module")

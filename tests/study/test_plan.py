@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import Done, run_program
 from synthetic import PLAN, curves, pairs
 
 from vrp.study.plan import Plan, read_plan
@@ -76,10 +75,9 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
     assert isinstance(read_plan(path), Plan)
 
 
-def compare(*arguments: object) -> subprocess.CompletedProcess:
+def compare(*arguments: object) -> Done:
     """The script, as typed."""
-    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run_program(["scripts/compare.py", *map(str, arguments)], Path.cwd())
 
 
 def test_the_script_makes_the_report_of_two_files(tmp_path):
