@@ -1,4 +1,4 @@
-"""Every command of README.md runs, the long ones shortened by overrides."""
+"""Every command of both README.md runs, the long ones shortened by overrides."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ SHORTER = {
 
 
 def blocks() -> list[list[str]]:
-    """The commands of the README's bash blocks, in their order."""
-    found = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The commands of the bash blocks of README.md and scripts/README.md, in their order."""
+    text = "".join((ROOT / place / "README.md").read_text() for place in ("", "scripts"))
+    found = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     return [
         [line for line in block.splitlines() if line and not line.startswith("#")]
         for block in found
