@@ -32,19 +32,18 @@ _EARLY = 0.25  # of the budget, where one seed is asked what it says so far
 
 
 def answer(analysis: Analysis) -> Section:
-    """Section 1."""
-    items = [
-        *_elsewhere(analysis),
-        _single_seed(analysis),
-        changes_tried(analysis),
-        _embedding(analysis),
-        _fastest(analysis),
-    ]
-    blocks: list[Block] = [
-        Text(verdict_text(analysis)),
-        Text(_evidence(analysis)),
-        Items((*items,)),
-    ]
+    """Section 1: the verdict, then what else is asked."""
+    questions = {
+        "Are the two equivalent elsewhere?": _elsewhere(analysis),
+        "What does one seed say?": _single_seed(analysis),
+        "Which mistake makes Linear look worse?": changes_tried(analysis),
+        "What does Embedding cost or bring?": _embedding(analysis),
+        "Which is fastest, by how much of a training step?": _fastest(analysis),
+    }
+    blocks: list[Block] = [Text(verdict_text(analysis)), Text(_evidence(analysis))]
+    for question, items in questions.items():
+        if items:
+            blocks += [Text(f"**{question}**"), Items(tuple(items))]
     return Section("The answer", tuple(blocks))
 
 
@@ -183,27 +182,28 @@ def _elsewhere(analysis: Analysis) -> list[str]:
     return found
 
 
-def _single_seed(analysis: Analysis) -> str:
+def _single_seed(analysis: Analysis) -> list[str]:
     test = analysis.study.main_test(analysis.plan.problem)
     reference = analysis.plan.encoders[1]
     rows = analysis.study.plain(test).get(reference, {}) if test else {}
     if len(rows) < 3:
-        return "One seed only: no data, it takes three runs that differ in nothing else."
+        return ["No data: it takes three runs that differ in nothing else."]
     values = costs(rows.values())
     spread = mean_interval(values)
-    text = (
-        f"One seed only: {len(rows)} finished runs of {name(reference)} that differ in nothing but "
-        f"the seed spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation). "
+    items = [
+        f"{len(rows)} finished runs of {name(reference)} that differ in nothing but the seed "
+        f"spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation). "
         f"{_how_often(one_seed(values, 1))}"
-    )
+    ]
     early, end = (values_at(analysis.points, rows.values(), part) for part in (_EARLY, 1))
     if len(early) < 3:
-        return text
+        return items
     shares = [share(one_seed(values, 1).share) for values in (early, end)]
-    return (
-        f"{text} Before its end one seed says less: on validation {shares[0]} of the pairs differ "
-        f"by 1 % or more after {100 * _EARLY:g} % of the budget, and {shares[1]} at its end."
-    )
+    return [
+        *items,
+        f"Before its end one seed says less: on validation {shares[0]} of the pairs differ by 1 % "
+        f"or more after {100 * _EARLY:g} % of the budget, and {shares[1]} at its end.",
+    ]
 
 
 def _how_often(found: OneSeed) -> str:
@@ -216,12 +216,12 @@ def _how_often(found: OneSeed) -> str:
     )
 
 
-def _embedding(analysis: Analysis) -> str:
+def _embedding(analysis: Analysis) -> list[str]:
     problem = analysis.plan.problem
     test = analysis.study.main_test(problem)
     found = test and analysis.study.against_linear("embedding", "", test)
     if not found:
-        return "What Embedding costs or brings: no data."
+        return ["No data."]
     percent = found.percent
     seeds = f", {len(found.seeds)} seeds" if len(found.seeds) > 1 else ""
     text = f"Embedding's tours are {change(percent)} than Linear's ({in_text(percent)}{seeds})"
@@ -243,23 +243,23 @@ def _embedding(analysis: Analysis) -> str:
     plain = next((e for e in analysis.tables(problem) if not e.variant), None)
     if plain is not None and plain.slowdown is not None:
         text += f" Of its learning: {late(plain.slowdown)}."
-    return text + _embedding_elsewhere(analysis) + _best_table(analysis, problem)
+    return [text, *_embedding_elsewhere(analysis), *_best_table(analysis, problem)]
 
 
-def _best_table(analysis: Analysis, problem: str) -> str:
+def _best_table(analysis: Analysis, problem: str) -> list[str]:
     tried = [e for e in analysis.tables(problem) if e.variant and e.comparison is not None]
     if not tried:
-        return ""
+        return []
     best = min(tried, key=lambda effect: effect.comparison.percent.value)
     percent, seeds = best.comparison.percent, len(best.comparison.seeds)
     several = f", {seeds} seeds" if seeds > 1 else ""
-    return (
-        f" Of {count(len(tried), 'other table')} tried, the best by its mean is `{best.variant}` "
+    return [
+        f"Of {count(len(tried), 'other table')} tried, the best by its mean is `{best.variant}` "
         f"(section 7), {change(percent)} than Linear's ({in_text(percent)}{several})."
-    )
+    ]
 
 
-def _embedding_elsewhere(analysis: Analysis) -> str:
+def _embedding_elsewhere(analysis: Analysis) -> list[str]:
     """In all other tests against linear."""
     parts = []
     for c in analysis.secondary:
@@ -271,23 +271,24 @@ def _embedding_elsewhere(analysis: Analysis) -> str:
             p = analysis.adjusted_difference(c)
             is_shown = p is not None and p < analysis.plan.alpha
             rest = in_text(c.percent) + ("" if is_shown else ", not shown after correction")
-            parts.append(f"on {where}{how} they are {change(c.percent)} ({rest})")
-    listing = "; ".join(parts)
-    return f" {listing[0].upper()}{listing[1:]}." if parts else ""
+            parts.append(f"on {where}{how} {change(c.percent)} ({rest})")
+    return [f"Its tours elsewhere: {'; '.join(parts)}."] if parts else []
 
 
-def _fastest(analysis: Analysis) -> str:
+def _fastest(analysis: Analysis) -> list[str]:
     by_problem = {
         problem: [step for step in analysis.steps if step.problem == problem]
         for problem in dict.fromkeys(step.problem for step in analysis.steps)
     }
     if not by_problem:
-        return (
-            "Which encoder trains fastest: no data, no `steps.csv`. The counted runs shared their "
-            "machine, so their rates do not compare the encoders."
-        )
-    parts = [f"{title(problem)}: {_speeds(steps)}" for problem, steps in by_problem.items()]
-    return f"Speed of a whole training step against Linear's. {' '.join(parts)}"
+        return [
+            "No data: no `steps.csv`. The counted runs shared their machine, so their rates do not "
+            "compare the encoders."
+        ]
+    return [
+        f"{title(problem)}, speed of a whole step against Linear's: {_speeds(steps)}"
+        for problem, steps in by_problem.items()
+    ]
 
 
 def _speeds(steps: Sequence[StepTime]) -> str:

@@ -20,39 +20,38 @@ from vrp.study.wording import (
 )
 
 
-def changes_tried(analysis: Analysis) -> str:
+def changes_tried(analysis: Analysis) -> list[str]:
     """Which change comes closest to longer training with worse results, and what the others do.
 
-    First on the plan's problem, then wherever else changes were tried.
+    First on the plan's problem, then, in an item each, wherever else changes were tried.
     """
     usual = analysis.plan.problem
-    found = [_tried(analysis, usual) or "Which mistake makes Linear look worse: no data."]
+    found = _tried(analysis, usual) or ["No data."]
     for problem in analysis.effects:
-        if problem != usual and (said := _tried(analysis, problem)):
+        if problem != usual and (said := " ".join(_tried(analysis, problem))):
             found.append(f"**On {title(problem)}:** {said[0].lower()}{said[1:]}")
-    return " ".join(found)
+    return found
 
 
-def _tried(analysis: Analysis, problem: str) -> str:
+def _tried(analysis: Analysis, problem: str) -> list[str]:
     """Of one problem; empty without a change of two seeds."""
     tried = [effect for effect in analysis.suspects(problem) if effect.p is not None]
     if not tried:
-        return ""
+        return []
     best = tried[0]
     if not (best.is_longer or best.is_slower):
-        return (
+        return [
             f"Of {count(len(tried), 'change')} tried, none makes tours longer or learning "
             "slower than plain Linear's by more than chance would."
-        )
+        ]
     first = [effect for effect in tried if effect.shows == best.shows]
-    parts = [f"Of {count(len(tried), 'change')} tried, {_reproduces(first)}."]
-    parts += [_yardstick(effect) for effect in analysis.control(problem) if effect.variant]
+    most = [f"Of {count(len(tried), 'change')} tried, {_reproduces(first)}."]
+    most += [_yardstick(effect) for effect in analysis.control(problem) if effect.variant]
     alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
     if alone:
-        parts.append(f"Replacing Conv1d by Linear invites {listed(alone)}.")
-    parts += _other_mistakes(tried[len(first) :])
-    parts += [_price(effect) for effect in tried if effect.price is not None]
-    return " ".join(parts)
+        most.append(f"Replacing Conv1d by Linear invites {listed(alone)}.")
+    prices = [_price(effect) for effect in tried if effect.price is not None]
+    return [" ".join(filter(None, most)), *_other_mistakes(tried[len(first) :]), *prices]
 
 
 def _named(effect: Effect) -> str:
