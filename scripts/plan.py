@@ -58,16 +58,16 @@ def make_plan(
         typed = read_overrides(texts, loader, groups)
         whole = composer.base([o for o in typed if not o.is_sweep_override()])
         multirun = multirun or whole.hydra.mode == RunMode.MULTIRUN
-        grid = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
+        params = dict(whole.hydra.sweeper.get("params") or {}) if multirun else {}
+        grid = read_overrides([f"{k}={v}" for k, v in params.items()], loader, groups)
         for override in typed:
-            grid.pop(override.key_or_group, None)
             if override.is_sweep_override() and not multirun:
                 raise UsageError(f"{override.input_line}: several values need --multirun")
-        swept = read_overrides([f"{k}={v}" for k, v in grid.items()], loader, groups)
+        set_by_user = [o.key_or_group for o in typed]
+        swept = [o for o in grid if o.key_or_group not in set_by_user]
         owned = whole.hydra.output_subdir is not None
         if multirun and owned:
-            several = [o.key_or_group for o in [*swept, *typed] if o.is_sweep_override()]
-            set_by_user = [o.key_or_group for o in typed]
+            several = [o.key_or_group for o in [*grid, *typed] if o.is_sweep_override()]
             more = sweep_overrides(whole, several, set_by_user, groups)
             typed += read_overrides(more, loader, groups)
         added: set[str] = set()

@@ -27,11 +27,11 @@ def sweep_overrides(
     """What a sweep sets that its user has not: folders, threads, bars.
 
     A run's folder is named after the choices that `hydra.sweep.subdir` lists, and after every
-    other key that the sweep varies.
+    other key that the sweep or its file varies: part of a sweep has the names of the whole.
 
     Args:
         whole: the config with Hydra's part.
-        swept: keys that take several values.
+        swept: keys that take several values, or do in the sweep's file.
         typed: keys given on the command line.
         groups: keys that are config groups.
     """

@@ -120,6 +120,15 @@ hydra:
     params:
       seed: range(2)
 """,
+    "configs/sweep/rates.yaml": """
+# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      lr: 1e-3,1e-2
+      side: 5
+""",
 }
 
 
@@ -515,6 +524,12 @@ class TestSweep:
         assert names == {f"circle-s7-lr_{a}-every_{b}" for a in (0.001, 0.01) for b in (1, 2)}
         run("--multirun", "sweep=seeds", "experiment=round,flat", "seed=5")
         assert (tmp_path / "multirun" / "toy" / "square-s5-flat").is_dir()
+
+    def test_part_of_a_sweep_has_the_names_of_the_whole(self, run):
+        """A key that its file varies is in the name, also where it takes one value."""
+        whole = [job.run_folder.name for job in run("sweep=rates", "seed=3")[2]]
+        part = [job.run_folder.name for job in run("sweep=rates", "seed=4", "lr=1e-2")[2]]
+        assert (whole, part) == (["square-s3-lr_0.001", "square-s3-lr_0.01"], ["square-s4-lr_0.01"])
 
     def test_runs_that_would_share_a_folder_are_refused(self, run, tmp_path):
         """Nothing is run where two jobs would write into one folder."""
