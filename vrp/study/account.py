@@ -30,8 +30,9 @@ def account(analysis: Analysis) -> Section:
         Text(
             f"{_hours(study.runs.values())} of training in the study, "
             f"{_hours(study.pilot_runs.values())} in pilots. Minutes are wall-clock with "
-            "everything included; runs side by side, of one sweep or of several, share the "
-            "machine, so their seconds and rates "
+            "everything included, and hours are summed over runs: two that ran at once took half "
+            "of theirs by the clock. Runs side by side, of one sweep (`side by side`) or of "
+            "several, share the machine, so their seconds and rates "
             f"do not compare the encoders. Commits, where runs recorded them, are those at "
             f"which they were saved last. Device: {_words(run.device for run in runs)}; torch "
             f"{_words(run.torch for run in runs)}. {tally(analysis)}"

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from vrp.study.comparison import Comparison, variant_name
-from vrp.study.learning import Curves, Slowdown, late_fall
+from vrp.study.learning import LATE, Curves, Slowdown, late_fall
 from vrp.study.plan import Plan
 from vrp.study.price import price, without
 from vrp.study.rare import Rare, rarely_seen
@@ -36,6 +36,7 @@ class Effect:
             they are the usual ones.
         fall: of the validation cost after the first tenth of the budget, in percent; None without
             curves.
+        last_fall: the same in the last quarter.
         p: of a difference in cost, after Holm's correction; None without two pairs, of the primary
             question's two encoders, and of the blind encoder.
         p_equivalence: of equivalence, likewise, and None of Embedding.
@@ -51,6 +52,7 @@ class Effect:
     slowdown: Slowdown | None
     price: Interval | None
     fall: Interval | None
+    last_fall: Interval | None
     p: float | None
     p_equivalence: float | None
     p_slowdown: float | None
@@ -207,6 +209,7 @@ class Analysis:
                 self._slowdown[problem, encoder, variant],
                 None if comparison is None else price(comparison.ours[0], comparison.test.test_set),
                 late_fall(self.points, rows, _STUCK),
+                late_fall(self.points, rows, LATE),
                 self.adjusted_difference(comparison),
                 self.adjusted_equivalence(comparison),
                 self._speed.get((problem, encoder, variant)),

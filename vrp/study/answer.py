@@ -9,6 +9,7 @@ from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.answer_changes import changes_tried, late
 from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Section, Text
+from vrp.study.embedding import bins_of, kind_of
 from vrp.study.learning import LATE, late_fall, values_at
 from vrp.study.power import seeds_needed
 from vrp.study.records import Run
@@ -121,6 +122,7 @@ def _evidence(analysis: Analysis) -> str:
     parts.append(tally(analysis))
     if analysis.remarks:
         parts.append("Section 9 says what was decided after a look at results.")
+    parts.append("Section 10 explains the words.")
     return " ".join(parts)
 
 
@@ -198,11 +200,15 @@ def _single_seed(analysis: Analysis) -> list[str]:
     early, end = (values_at(analysis.points, rows.values(), part) for part in (_EARLY, 1))
     if len(early) < 3:
         return items
-    shares = [share(one_seed(values, 1).share) for values in (early, end)]
+    shares = [
+        f"{share(one_seed(values, 1).share)} of the pairs differ by 1 % or more and "
+        f"{share(one_seed(values, 2).share)} by 2 %"
+        for values in (early, end)
+    ]
     return [
         *items,
-        f"Before its end one seed says less: on validation {shares[0]} of the pairs differ by 1 % "
-        f"or more after {100 * _EARLY:g} % of the budget, and {shares[1]} at its end.",
+        f"Before its end one seed says less. On validation {shares[0]} after {100 * _EARLY:g} % of "
+        f"the budget, and {shares[1]} at its end.",
     ]
 
 
@@ -211,8 +217,8 @@ def _how_often(found: OneSeed) -> str:
     seen = f"{number(100 * found.share.value, 0)} %" if found.share.value else "None"
     return (
         f"{seen} of the pairs differ by {found.percent:g} % or more; the largest difference is "
-        f"{number(found.largest, 2)} %. If outcomes are normal, with the upper end of that "
-        f"standard deviation's interval, {most} % do."
+        f"{number(found.largest, 2)} %. Were the spread as large as its 95 % interval allows, and "
+        f"outcomes normal, {most} % would."
     )
 
 
@@ -242,7 +248,7 @@ def _embedding(analysis: Analysis) -> list[str]:
     text += "."
     plain = next((e for e in analysis.tables(problem) if not e.variant), None)
     if plain is not None and plain.slowdown is not None:
-        text += f" Of its learning: {late(plain.slowdown)}."
+        text += f" In learning, {late(plain.slowdown)}."
     return [text, *_embedding_elsewhere(analysis), *_best_table(analysis, problem)]
 
 
@@ -254,8 +260,9 @@ def _best_table(analysis: Analysis, problem: str) -> list[str]:
     percent, seeds = best.comparison.percent, len(best.comparison.seeds)
     several = f", {seeds} seeds" if seeds > 1 else ""
     return [
-        f"Of {count(len(tried), 'other table')} tried, the best by its mean is `{best.variant}` "
-        f"(section 7), {change(percent)} than Linear's ({in_text(percent)}{several})."
+        f"Of {count(len(tried), 'other table')} tried, the best by its mean has "
+        f"{bins_of(best.variant)} bins ({kind_of(best.variant)}; section 7): its tours are "
+        f"{change(percent)} than Linear's ({in_text(percent)}{several})."
     ]
 
 

@@ -23,14 +23,40 @@ from vrp.study.wording import (
 def changes_tried(analysis: Analysis) -> list[str]:
     """Which change comes closest to longer training with worse results, and what the others do.
 
-    First on the plan's problem, then, in an item each, wherever else changes were tried.
+    First which does, then all of the plan's problem, then, in an item each, wherever else changes
+    were tried.
     """
     usual = analysis.plan.problem
-    found = _tried(analysis, usual) or ["No data."]
+    found = [*_closest(analysis), *(_tried(analysis, usual) or ["No data."])]
     for problem in analysis.effects:
         if problem != usual and (said := " ".join(_tried(analysis, problem))):
             found.append(f"**On {title(problem)}:** {said[0].lower()}{said[1:]}")
     return found
+
+
+def _closest(analysis: Analysis) -> list[str]:
+    """The change that goes on learning, more slowly, to longer tours; shown before not shown."""
+    found = [
+        (effect.shows == "both", effect.comparison.percent.value, problem, effect)
+        for problem in analysis.effects
+        for effect in analysis.suspects(problem)
+        if effect.p is not None and (effect.shows == "both" or _is_late(effect))
+    ]
+    if not found:
+        return []
+    is_shown, _, problem, effect = max(found, key=lambda each: each[:2])
+    shown = "" if is_shown else f", though not shown after correction ({p_text(effect.p)})"
+    return [
+        "Closest to what is reported, longer training with worse results: "
+        f"`{effect.name}` on {title(problem)}{shown}."
+    ]
+
+
+def _is_late(effect: Effect) -> bool:
+    """Whether no run got where plain linear is early, in tests that show nothing yet."""
+    slowdown, percent = effect.slowdown, effect.comparison.percent
+    is_late = slowdown is not None and not slowdown.reached
+    return effect.shows == "neither" and is_late and percent.low > 0
 
 
 def _tried(analysis: Analysis, problem: str) -> list[str]:
@@ -49,7 +75,7 @@ def _tried(analysis: Analysis, problem: str) -> list[str]:
     most += [_yardstick(effect) for effect in analysis.control(problem) if effect.variant]
     alone = [f"`{effect.name}`" for effect in first if strikes(effect.name) == "Linear"]
     if alone:
-        most.append(f"Replacing Conv1d by Linear invites {listed(alone)}.")
+        most.append(f"A swap of Conv1d for Linear can bring in {listed(alone)}.")
     prices = [_price(effect) for effect in tried if effect.price is not None]
     return [" ".join(filter(None, most)), *_other_mistakes(tried[len(first) :]), *prices]
 
@@ -58,7 +84,7 @@ def _named(effect: Effect) -> str:
     percent = f"{signed(effect.comparison.percent.value)} %"
     if effect.shows == "slower":
         percent = f"{number(effect.slowdown.ratio.value, 1)} times the instances, {percent}"
-    if effect.shows == "neither" and effect.slowdown is not None and not effect.slowdown.reached:
+    if _is_late(effect):
         percent += (
             f", {p_text(effect.p)} after correction; {late(effect.slowdown)}; tours run by run: "
             f"{_singly(effect)}"
@@ -71,9 +97,11 @@ def _yardstick(effect: Effect) -> str:
     percent = effect.comparison and effect.comparison.percent
     if percent is None:
         return ""
+    is_still = effect.fall is not None and effect.fall.value == 0
     return (
         f"For comparison, a policy that sees no coordinates at all (`{effect.name}`) makes tours "
-        f"{change(percent)} ({in_text(percent)})."
+        f"{change(percent)} ({in_text(percent)})"
+        + (", and its greedy tours do not change in training." if is_still else ".")
     )
 
 

@@ -221,12 +221,13 @@ def pairing_section(analysis: Analysis) -> Section:
     text = (
         "Runs of one seed see the same instances in the same order. Conv1d and Linear start from "
         "the same weights and draw the same random numbers besides, so they are one run until "
-        "rounding parts them; Embedding has other weights to start from. What moves outcomes "
-        "together makes the difference within a seed vary less than that of two seeds. The last "
-        "column is the ratio of the two variances: the share of the seeds that a paired study "
-        "needs of an unpaired one, so 1 saves nothing. The correlation's interval is Fisher's, "
-        "for normal outcomes; the ratio's follows from it. A few seeds say little about either, "
-        "and one that stands apart can make most of it: the fourth column leaves out each in turn."
+        "rounding parts them; with Embedding, the encoder's weights alone start otherwise. What "
+        "moves outcomes together makes the difference within a seed vary less than that of two "
+        "seeds. The last column is the ratio of the two variances: the share of the seeds that a "
+        "paired study needs of an unpaired one, so 1 saves nothing. The correlation's interval is "
+        "Fisher's, for normal outcomes; the ratio's follows from it. A few seeds say little about "
+        "either, and one that stands apart can make most of it: the fourth column leaves out each "
+        "in turn. Further tests of the same runs are left out."
     )
     header = (
         "test", "encoders", "pairs", "correlation (95 % interval)", "leaving one pair out",

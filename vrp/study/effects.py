@@ -16,7 +16,7 @@ from vrp.study.wording import estimate, number, p_value, title
 EQUIVALENCE = "p of equivalence"
 EFFECT_HEADER = (
     "against linear", "p of a difference", EQUIVALENCE, "tours",
-    "instances needed, as a multiple", "its p", "got there",
+    "instances needed, as a multiple", "its p", "got there", "fall in the last quarter",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def effect_cells(effect: Effect) -> tuple[str, ...]:
         "-" if slowdown is None else _multiple(slowdown),
         p_value(effect.p_slowdown),
         "-" if slowdown is None else f"{slowdown.reached} of {slowdown.count}",
+        estimate(effect.last_fall, 2, unit=" %"),
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from vrp.study.analysis import Analysis, costs, mean_of
 from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
+from vrp.study.drawing import COLOURS
 from vrp.study.effects import EFFECT_HEADER, EQUIVALENCE, effect_cells, learning_figure, where
-from vrp.study.figures import by_bins
+from vrp.study.figures import Dots, by_bins, dot_rows
 from vrp.study.records import BINS, Run
 from vrp.study.statistics import Interval, mean_interval
 from vrp.study.study import by_seed_of
@@ -20,7 +21,8 @@ _ASKED = [i for i, column in enumerate(EFFECT_HEADER) if column != EQUIVALENCE]
 _ONE_HOT = (
     "Whatever Embedding computes, a Linear without bias computes on the one-hot code of the cells, "
     "and learns the same from it: values and gradients are equal in float64 (`layer-facts.md`, "
-    "one-hot equality). What follows is therefore the price of the code, not of the layer."
+    "one-hot equality). So what follows is no limit of the layer. It is what this code, its "
+    "initial scale and the learning rate that all encoders share make of the training."
 )
 
 
@@ -45,8 +47,8 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
     linear = list(plain.get("linear", {}).values())
     rows = []
     series: dict[str, list[tuple[int, Interval]]] = {}
-    for effect in sorted(effects, key=lambda e: (_kind(e.variant), _bins(e.variant))):
-        bins, kind = _bins(effect.variant), _kind(effect.variant)
+    for effect in sorted(effects, key=lambda e: (kind_of(e.variant), bins_of(e.variant))):
+        bins, kind = bins_of(effect.variant), kind_of(effect.variant)
         if not effect.rows:
             continue
         cost = mean_interval(costs(effect.rows))
@@ -92,21 +94,22 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         )
         blocks.append(Picture.named(f"embedding {problem}", svg, caption))
     factorised = {
-        f"{_bins(effect.variant)} bins": effect.rows
-        for effect in sorted(effects, key=lambda e: _bins(e.variant))
-        if _kind(effect.variant) == "factorised"
+        f"{bins_of(effect.variant)} bins": effect.rows
+        for effect in sorted(effects, key=lambda e: bins_of(e.variant))
+        if kind_of(effect.variant) == "factorised"
     }
     return blocks + (
         learning_figure(analysis, problem, factorised, "bins") if len(factorised) > 1 else []
     )
 
 
-def _bins(variant: str) -> int:
+def bins_of(variant: str) -> int:
+    """How many a table has for an axis."""
     found = re.search(r"\bbins=(\d+)", variant)
     return int(found[1]) if found else BINS
 
 
-def _kind(variant: str) -> str:
+def kind_of(variant: str) -> str:
     """Of the tables, with all that is said besides the number of bins."""
     parts = [part for part in re.split(r"[,;\s]+", variant) if part and "bins=" not in part]
     tables = "joint" if any("joint" in part for part in parts) else "factorised"
@@ -142,7 +145,22 @@ def _rarely_seen(analysis: Analysis) -> list[Block]:
         "encoder", "seeds", "cost, rare in training", "cost of these seeds, uniform in training",
         "loss",
     )  # fmt: skip
-    return [Text(text), Table(header, tuple(rows))]
+    dots = [
+        Dots(
+            encoder, tuple(losses.values()), mean_interval(list(losses.values())), COLOURS[encoder]
+        )
+        for encoder in rare.banded
+        if (losses := rare.losses(encoder))
+    ]
+    blocks: list[Block] = [Text(text), Table(header, tuple(rows))]
+    if dots:
+        svg = dot_rows(dots, "loss where a part of the square was rare in training (%)")
+        caption = (
+            "What rarely seen coordinates cost each encoder: points are seeds, bars the mean's "
+            "95 % interval."
+        )
+        blocks.append(Picture("rare-coordinates.svg", svg, caption))
+    return blocks
 
 
 def _loses_more(analysis: Analysis) -> str:

@@ -21,13 +21,27 @@ def learning_curves(by_instances: dict[str, Band], by_seconds: dict[str, Band], 
     _bands(left, by_instances, 1000)
     _bands(right, by_seconds, 60)
     left.set(xlabel="training instances (thousands)", ylabel=unit)
-    right.set(xlabel="minutes in training steps, on a shared machine")
+    right.set(xlabel="minutes in training steps, on shared machines")
     values = [value for band in by_instances.values() for value in band.mean]
     if min(values) > 0 and max(values) > 3 * min(values):
         _by_ratio(left)
     for panel in (left, right):
         panel.grid(alpha=0.3)
     left.legend(frameon=False)
+    return to_svg(figure)
+
+
+@DRAWN_ALIKE
+def chance_lines(bands: dict[str, Band]) -> bytes:
+    """Shares of pairs in percent, by percent of the budget, with their intervals."""
+    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
+    panel = figure.subplots()
+    _bands(panel, bands, 1)
+    panel.set(
+        xlabel="budget (%)", ylabel="pairs 1 % or more apart (%)", xlim=(0, 100), ylim=(0, 100)
+    )
+    panel.grid(alpha=0.3)
+    panel.legend(frameon=False)
     return to_svg(figure)
 
 

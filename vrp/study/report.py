@@ -18,6 +18,7 @@ from vrp.study.records import CurvePoint, Run
 from vrp.study.results import curves_section, results
 from vrp.study.steps import StepTime
 from vrp.study.suspects import suspects_section
+from vrp.study.words import words
 from vrp.whole_file import whole_file
 
 TITLE = "Is Conv1d (kernel 1) better than Linear, and what does Embedding cost?"
@@ -32,6 +33,7 @@ _SECTIONS = (
     embedding_section,
     curves_section,
     account,
+    words,
 )
 
 

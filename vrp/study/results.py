@@ -14,7 +14,7 @@ from vrp.study.figures import Dots, dot_rows
 from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, late_fall
 from vrp.study.learning_figures import learning_curves
 from vrp.study.records import Run
-from vrp.study.statistics import mean_interval
+from vrp.study.statistics import Interval, mean_interval
 from vrp.study.steps import summarised
 from vrp.study.wording import between, count, estimate, name, number, signed, span, title
 
@@ -41,7 +41,8 @@ def results(analysis: Analysis) -> Section:
                 f"**{test}**: {span(r.test_instances for r in rows)} instances, {split}. Trained: "
                 f"{_recipe(rows[0])}, {span(r.instances for r in rows)} instances per run. Costs "
                 "are mean tour lengths; in brackets the 95 % interval over seeds. Seconds and "
-                "rates are of runs that shared their machine and do not compare the encoders."
+                "rates depend on the machine and on what ran beside, and do not compare the "
+                f"encoders.{_no_gap(rows)}"
             )
         )
         blocks.append(_encoder_table(analysis, plain))
@@ -52,7 +53,14 @@ def results(analysis: Analysis) -> Section:
             blocks.append(_cost_figure(test, is_main, plain, known))
         if is_main:
             blocks += _speed(analysis, test.problem)
+    blocks += _speed_figure(analysis)
     return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
+
+
+def _no_gap(rows: Iterable[Run]) -> str:
+    if any(run.gap is not None for run in rows):
+        return ""
+    return " Near-optimal costs of this set were not computed, so there are no gaps."
 
 
 def _recipe(run: Run) -> str:
@@ -159,6 +167,28 @@ def _speed(analysis: Analysis, problem: str) -> list[Block]:
     return [Text(text), Table(header, tuple(rows))]
 
 
+def _speed_figure(analysis: Analysis) -> list[Block]:
+    """Of all problems, how much faster than Linear's the steps of the others are."""
+    rows = []
+    for problem in dict.fromkeys(step.problem for step in analysis.steps):
+        for timed in summarised([step for step in analysis.steps if step.problem == problem]):
+            if timed.speed is None:
+                continue
+            faster = [100 * (speed - 1) for speed in timed.speeds]
+            ends = (100 * (x - 1) for x in (timed.speed.value, timed.speed.low, timed.speed.high))
+            interval = Interval(*ends, timed.speed.count)
+            label = f"{timed.encoder}\n{title(problem).replace(' (', chr(10) + '(')}"
+            rows.append(Dots(label, tuple(faster), interval, COLOURS[timed.encoder]))
+    if not rows:
+        return []
+    svg = dot_rows(rows, "speed of a whole training step, against linear's (%)", zero="linear")
+    caption = (
+        "Speed of a training step: each point is a block of ten turns, below them the mean with "
+        "its 95 % interval; right of zero, the encoder is faster than Linear."
+    )
+    return [Picture("step-speed.svg", svg, caption)]
+
+
 def _cost_figure(
     test: Test, is_main: bool, plain: dict[str, dict[int, Run]], known: Iterable[Entry]
 ) -> Picture:
@@ -202,9 +232,9 @@ def curves_section(analysis: Analysis) -> Section:
             svg = learning_curves(*both, curves.unit)
             caption = (
                 f"{title(problem)}: validation during training, mean over seeds with the mean's "
-                "95 % interval, by training instances and by minutes in training steps. The runs "
-                "shared their machine with other work, so a difference in minutes is one of load; "
-                "section 2 has the speeds of the steps."
+                "95 % interval, by training instances and by minutes in training steps. Minutes "
+                "depend on the machine and on what ran beside; section 2 has the speeds of the "
+                "steps."
             )
             blocks.append(Picture.named(f"learning {problem}", svg, caption))
         lines = []

@@ -114,15 +114,24 @@ class StepSummary:
         turns: how many.
         step_ms: median of a whole training step.
         encoder_ms: median of the encoder alone.
-        speed: instances per second as a multiple of Linear's, geometric mean over blocks of turns
-            with its interval; None of Linear itself, and without two blocks of both.
+        speeds: instances per second as a multiple of Linear's, of each block of turns; none of
+            Linear itself.
+        speed: their geometric mean with its interval; None without two.
     """
 
     encoder: str
     turns: int
     step_ms: float
     encoder_ms: float
-    speed: Interval | None
+    speeds: tuple[float, ...]
+
+    @property
+    def speed(self) -> Interval | None:
+        """See above."""
+        if len(self.speeds) < 2:
+            return None
+        found = mean_interval([math.log(speed) for speed in self.speeds])
+        return Interval(*map(math.exp, (found.value, found.low, found.high)), found.count)
 
     @property
     def share(self) -> float:
@@ -141,19 +150,15 @@ def summarised(steps: Sequence[StepTime]) -> list[StepSummary]:
                 len(mine),
                 median(step.step_ms for step in mine),
                 median(step.encoder_ms for step in mine),
-                None if encoder == "linear" else _speedup(steps, encoder, "linear"),
+                () if encoder == "linear" else _speeds(mine, of_encoder(steps, "linear")),
             )
         )
     return found
 
 
-def _speedup(steps: Sequence[StepTime], encoder: str, reference: str) -> Interval | None:
-    ours, theirs = (_blocks(of_encoder(steps, name)) for name in (encoder, reference))
-    if min(len(ours), len(theirs)) < 2:
-        return None
-    found = mean_interval([math.log(b / a) for a, b in zip(ours, theirs, strict=True)])
-    ends = (math.exp(x) for x in (found.value, found.low, found.high))
-    return Interval(*ends, found.count)
+def _speeds(ours: Sequence[StepTime], theirs: Sequence[StepTime]) -> tuple[float, ...]:
+    """Of each block, how many steps of ours fit into one of theirs."""
+    return tuple(b / a for a, b in zip(_blocks(ours), _blocks(theirs), strict=False))
 
 
 def _blocks(steps: Sequence[StepTime]) -> list[float]:

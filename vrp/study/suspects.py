@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from vrp.study.analysis import Analysis, Effect, costs
 from vrp.study.comparison import BySeed, Test
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.effects import EFFECT_HEADER, effect_cells, learning_figure, where
 from vrp.study.figures import Dots, dot_rows
-from vrp.study.learning import values_at
+from vrp.study.learning import Band, values_at
+from vrp.study.learning_figures import chance_lines
 from vrp.study.price import allowed_load, freed
 from vrp.study.records import BLIND
 from vrp.study.statistics import mean_interval, one_seed
-from vrp.study.wording import estimate, name, number, share, title
+from vrp.study.wording import estimate, name, number, share, span, title
 
 # What each change is, and which layer it befalls when the one takes the place of the other.
 _CHANGES = {
@@ -43,6 +46,7 @@ _CHANGES = {
 
 _SHOWN = (1, 2)  # percent: differences that a single pair of runs is asked for
 _PARTS = (0.1, 0.25, 0.5, 1.0)  # of the budget
+_FINE = tuple(part / 20 for part in range(2, 21))
 
 
 def strikes(change: str) -> str:
@@ -84,6 +88,8 @@ def _suspects_rule(analysis: Analysis) -> list[Block]:
                 "mean). A run that never gets there counts with its whole budget; the multiple is "
                 "then a lower bound, without a p. Where a change has rules of its own, what they "
                 "cost near-optimal tours is taken off before.",
+                "`fall in the last quarter`: of the validation cost, over that part of the budget; "
+                "where it is large, more training would still shorten tours.",
                 "`shows`: `slower` if that multiple differs from 1, or if no run gets there and "
                 "the final tours are longer (where some get there and others do not, nothing is "
                 "decided of the speed); `both` with longer tours; `stops learning` if the "
@@ -106,6 +112,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
             _CHANGES.get(effect.name, ("-",))[0] if effect.variant else "no change, a control",
             strikes(effect.name),
             str(len(effect.rows)),
+            span(r.parameters for r in effect.rows if r.parameters is not None),
             estimate(mean_interval(costs(effect.rows)), 4) if effect.rows else "-",
             *effect_cells(effect),
             effect.shows,
@@ -117,6 +124,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
         "what it is",
         "strikes",
         "seeds",
+        "parameters",
         "cost (95 % interval)",
         *EFFECT_HEADER,
         "shows",
@@ -234,7 +242,36 @@ def _single_seed_midway(analysis: Analysis) -> list[Block]:
     header = (
         "problem", "encoder", "seeds", *(f"after {100 * part:g} % of the budget" for part in _PARTS)
     )  # fmt: skip
-    return [Text(text), Table(header, tuple(rows))]
+    return [Text(text), Table(header, tuple(rows)), *_chance_figure(analysis)]
+
+
+def _chance_figure(analysis: Analysis) -> list[Block]:
+    """How the share of pairs that differ by a percent falls over the budget."""
+    problem, bands = analysis.plan.problem, {}
+    for test, encoder, by_seed in _plain(analysis):
+        found = [values_at(analysis.points, by_seed.values(), part) for part in _FINE]
+        if (
+            test.problem == problem
+            and encoder in analysis.plan.encoders
+            and min(map(len, found)) > 2
+        ):
+            shares = [one_seed(values, 1).share.scaled(100) for values in found]
+            bands[encoder] = Band(
+                np.array([100 * part for part in _FINE]),
+                np.array([share.value for share in shares]),
+                np.array([share.low if share.is_bounded else share.value for share in shares]),
+                np.array([share.high if share.is_bounded else share.value for share in shares]),
+                len(found[0]),
+            )
+    if not bands:
+        return []
+    svg = chance_lines(bands)
+    caption = (
+        f"{title(problem)}: of the pairs of runs that differ in nothing but the seed, how many are "
+        "1 % or more apart on validation, over the budget; with bootstrap intervals over seeds "
+        "where the share is not 0."
+    )
+    return [Picture("one-seed.svg", svg, caption)]
 
 
 def _plain(analysis: Analysis) -> Iterator[tuple[Test, str, BySeed]]:
