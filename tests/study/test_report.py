@@ -624,7 +624,7 @@ def test_the_page_needs_no_other_file(whole):
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert page.count("<img ") == len(report.figures) == 14
+    assert page.count("<img ") == len(report.figures) == 15
     for name, svg in report.figures.items():
         assert len(svg) < 150_000, name
         assert b"<dc:date>" not in svg
