@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 import textwrap
 import time
@@ -48,6 +49,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--fast", action="store_true", help="fewer seeds, steps and timings")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the table there")
+    parser.add_argument(
+        "--hardware",
+        default=platform.machine(),
+        metavar="TEXT",
+        help="the machine's name in the table (default: %(default)s)",
+    )
     given = parser.parse_args(arguments)
     if given.output:
         if given.output.suffix != ".md":
@@ -86,7 +93,8 @@ def run(given: argparse.Namespace) -> None:
         f"{len(facts)} claims: {count['true']} true, {count['false']} false; of "
         f"{count['depends']} it depends. torch "
         f"{torch.__version__}, {torch.get_num_threads()} threads, "
-        f"{'small' if given.fast else 'full'} budget, {time.monotonic() - begun:.0f} seconds."
+        f"{'small' if given.fast else 'full'} budget, {time.monotonic() - begun:.0f} seconds on "
+        f"{given.hardware}."
     )
     print(about)
     if given.output:

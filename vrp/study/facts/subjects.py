@@ -67,8 +67,16 @@ def chosen(prefix: str) -> dict[str, Check]:
     return found
 
 
+_LEGEND = (
+    "Made by `python scripts/layer_facts.py --output FILE.md`. `whose`: claims found in tutorials, "
+    "or ours, checked beside them. `depends`: true in some of the cases and false in others. Times "
+    "are of the machine named above; the full budget's seeds, steps and seconds are in "
+    "`vrp/study/facts/record.py`."
+)
+
+
 def markdown(facts: list[Fact], about: str) -> str:
-    """The facts as a Markdown page, `about` being the line below its title."""
+    """The facts as a Markdown page, `about` being the paragraph below its title."""
     rows = [("row", "whose", "claim", "verdict", "measured", "why"), ("---",) * 6]
     rows += [
         (
@@ -82,4 +90,4 @@ def markdown(facts: list[Fact], about: str) -> str:
         for fact in facts
     ]
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(["# Layer facts", "", about, "", *table, ""])
+    return "\n".join(["# Layer facts", "", about, "", _LEGEND, "", *table, ""])
