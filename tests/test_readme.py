@@ -10,10 +10,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from string import Template
 
 import pytest
 from programs import run_anew, run_program
 
+from scripts.plan import make_plan
+from scripts.schema import TrainConfig
 from vrp.problem.tours import check_tours
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,6 +82,26 @@ def test_every_other_command_runs(tmp_path):
         folders = [tmp_path / str(number) for number in range(len(blocks()))]
         for failure in pool.map(run_block, blocks(), folders):
             assert not failure
+
+
+def test_every_training_that_is_mentioned_can_begin(tmp_path, monkeypatch):
+    """Also the commands in a sentence or a table, and those of the study, which take days."""
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for folder in ("", "scripts", "checkpoints/encoder-study"):
+        text = (ROOT / folder / "README.md").read_text()
+        text = re.sub(r"\s*\\\n\s*", " ", text)
+        values = dict(re.findall(r'^(\w+)="(.*)"$', text, re.MULTILINE))
+        for line in re.findall(r"python train\.py ([^`\n]+)", text):
+            found.append(shlex.split(Template(line).safe_substitute(values)))
+    assert len(found) > 50
+    for words in found:
+        if not any(word.startswith(("resume=", "--help")) for word in words):
+            overrides = [word for word in words if word != "--multirun"]
+            plan = make_plan(
+                TrainConfig, "config", ROOT, overrides, len(overrides) < len(words), False
+            )
+            assert plan.overrides
 
 
 def test_the_library_is_used_as_shown():
