@@ -84,6 +84,18 @@ def test_the_way_back(variant):
     assert all(torch.equal(found[name], value) for name, value in policy.state_dict().items())
 
 
+@pytest.mark.parametrize("variant", ["kool", "pomo, batch normalisation"])
+def test_batches_need_not_have_been_counted(variant):
+    """PyTorch before 0.4.1 did not count them; all else of such a file is read as ever."""
+    state = plain(LAYOUTS[variant](make_policy(variant)))
+    uncounted = {name: value for name, value in state.items() if not name.endswith("_tracked")}
+    assert len(uncounted) < len(state)
+    counted, found = convert(state, HEADS).weights, convert(uncounted, HEADS).weights
+    assert found.keys() == counted.keys()
+    assert all(torch.equal(found[name], value) for name, value in counted.items())
+    assert found["trunk.1.norm_attention.num_batches_tracked"].dtype == torch.int64
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("place", ["model", "model_state_dict", None])
 def test_files_with_foreign_objects(tmp_path, monkeypatch, place, legacy):

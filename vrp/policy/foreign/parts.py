@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vrp.policy.foreign.source import Converted, Source
 
 _COUNT = "num_batches_tracked"
-_BATCH_STATISTICS = ("running_mean", "running_var", _COUNT)
+_STATISTICS = ("running_mean", "running_var")
 
 
 def embeddings(source: Source, depot: str, customer: str) -> dict[str, Tensor]:
@@ -42,11 +43,13 @@ def feed_forward(
 
 def normalization(source: Source, ours: str, theirs: str, batch: bool, m: int) -> dict[str, Tensor]:
     """A normalisation, with its statistics where it is one of batches."""
-    parts = ("weight", "bias", *(_BATCH_STATISTICS if batch else ()))
-    return {
-        f"{ours}.{part}": source(f"{theirs}.{part}", *(() if part == _COUNT else (m,)))
-        for part in parts
-    }
+    parts = ("weight", "bias", *(_STATISTICS if batch else ()))
+    weights = {f"{ours}.{part}": source(f"{theirs}.{part}", m) for part in parts}
+    if batch:
+        # PyTorch before 0.4.1 keeps no count, and evaluation asks for none.
+        counted = f"{theirs}.{_COUNT}" in source.state
+        weights[f"{ours}.{_COUNT}"] = source(f"{theirs}.{_COUNT}") if counted else torch.tensor(0)
+    return weights
 
 
 def query(weight: Tensor) -> dict[str, Tensor]:
