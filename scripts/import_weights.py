@@ -85,6 +85,7 @@ def write(options: argparse.Namespace) -> Path:
             "capacity": capacity,
             "min_demand": 1,
             "max_demand": 9,  # of both papers
+            "split_delivery": False,  # Kool et al.'s network for it has a layout of its own
         },
         "encoder": {
             "_target_": "vrp.policy.encoders.LinearEncoder",

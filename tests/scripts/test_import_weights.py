@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from published_networks import kool_state, pomo_state
 from test_attention import HEADS, make_policy
 
 from scripts.import_weights import main
+from vrp.evaluation.fixed import outside_training
 from vrp.evaluation.trained import load_trained
+from vrp.problem.datasets import standard_set
 from vrp.training.checkpoint import save_checkpoint
 
 
@@ -50,6 +53,19 @@ def test_the_command_names_a_set_that_exists(tmp_path, capsys, sizes, data):
     arguments = [str(tmp_path / "them.pt"), "theirs", *sizes, "--heads", str(HEADS)]
     assert main([*arguments, "--output", str(tmp_path)]) == 0
     assert f" data={data} " in capsys.readouterr().out
+
+
+def test_split_deliveries_are_foreign_to_it(tmp_path):
+    """Said where it is measured on them, as of a policy that was trained here."""
+    torch.save({k: v.detach().clone() for k, v in pomo_state(make_policy()).items()},
+               tmp_path / "them.pt")  # fmt: skip
+    arguments = [str(tmp_path / "them.pt"), "theirs", "-C", "20", "--heads", str(HEADS)]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    problem = load_trained("theirs", tmp_path / "theirs" / "model.pt").problem
+    whole = standard_set("kool20")[:30]
+    assert outside_training(problem, whole) == []
+    found = outside_training(problem, replace(whole, split_delivery=True))
+    assert found == ["split_delivery is true, in training false"]
 
 
 def test_no_checkpoint_is_overwritten(tmp_path, capsys):
