@@ -37,6 +37,7 @@ LAYOUTS = {
     "pomo": pomo_state,
     "pomo, batch normalisation": pomo_state,
 }
+KNOWN = ("kool", "pomo")
 
 
 class Strange:
@@ -181,3 +182,21 @@ def test_other_networks(change, message):
     change(state)
     with pytest.raises(ValueError, match=message):
         convert(state)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["embedding.weight", "encoder.layers.0.Wq.weight"],  # of another project
+        ["encoder.embedding_depot.weight", "decoder.Wq_first.weight"],  # of one that began as POMO
+        ["encoder.embedding.weight", "decoder.Wq_last.weight"],  # POMO's TSP network
+    ],
+)
+def test_an_unknown_layout(names):
+    """The error says how the weights begin and which layouts are known, not what one lacks."""
+    with pytest.raises(ValueError, match="in a layout known here") as caught:
+        convert({name: torch.zeros(2) for name in names})
+    message = str(caught.value)
+    assert names[0] in message
+    assert all(f"{layout} (" in message for layout in KNOWN)
+    assert "missing" not in message
