@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from published_networks import (
+    kool_logits,
+    kool_state,
+    notebook_logits,
+    notebook_state,
+    pomo_logits,
+    pomo_state,
+)
 from situations import SITUATIONS, uniform
 from textbook import Play, random_play, textbook_log_prob
 from torch import Tensor
@@ -25,6 +32,7 @@ VARIANTS = {
     "kool, instance normalisation": KOOL | {"normalization": "instance"},
     "pomo": {},
     "pomo, batch normalisation": {"normalization": "batch"},
+    "pomo, notebooks": {"normalization": "batch", "graph_context": True},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_situation = pytest.mark.parametrize("situation", SITUATIONS)
@@ -52,6 +60,8 @@ def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPol
 
 def published_logits(policy: AttentionPolicy, instances: Instances, play: Play) -> Tensor:
     """What the network that `policy` is should say, float64."""
+    if policy.pointer is None and policy.graph is not None:
+        return notebook_logits(notebook_state(policy), instances, play, HEADS, policy.training)
     if policy.graph is not None:
         return kool_logits(kool_state(policy), instances, play, policy.training)
     return pomo_logits(pomo_state(policy), instances, play, HEADS, policy.training)

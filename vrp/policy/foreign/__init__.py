@@ -1,8 +1,9 @@
 """Weights of the published attention networks, in the names of `AttentionPolicy`.
 
-Two layouts are known: that of Kool et al. (2019), wouterkool/attention-learn-to-route, and that
-of POMO (Kwon et al. 2020), yd-kwon/POMO. Both keep depot and customers in a Linear each, the
-demand being the third input of the customers' one; here that column is a weight of its own.
+Three layouts are known: that of Kool et al. (2019), wouterkool/attention-learn-to-route, and two of
+POMO (Kwon et al. 2020), yd-kwon/POMO: of its notebooks, which came with the paper, and of its later
+code. All keep depot and customers in a Linear each, the demand being the third input of the
+customers' one; here that column is a weight of its own.
 """
 
 from vrp.policy.foreign.layouts import convert

@@ -56,4 +56,4 @@ def from_kool(source: Source) -> Converted:
         "combine_bias": False,
         "pointer_projection": True,
     }
-    return converted("kool", weights, num_layers, num_heads, arguments)
+    return converted("kool", weights, num_layers, num_heads, arguments, False)

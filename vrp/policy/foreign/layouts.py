@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from vrp.policy.foreign.kool import from_kool
-from vrp.policy.foreign.pomo import from_pomo
+from vrp.policy.foreign.pomo import from_notebooks, from_pomo
 from vrp.policy.foreign.source import Converted, Source
 
 # The weights that only the CVRP networks of a layout have together.
 _MARKS = {
     "kool": ("init_embed_depot.weight",),
     "pomo": ("encoder.embedding_depot.weight", "decoder.Wq_last.weight"),
+    "pomo-notebooks": ("encoder.embedding_depot.weight", "node_prob_calculator.Wq.weight"),
 }
 
 
@@ -34,7 +35,12 @@ def convert(state: dict[str, Tensor], num_heads: int = 8) -> Converted:
             f"{next(iter(state))}, the layouts known are {known}"
         )
     source = Source(state)
-    converted = from_kool(source) if found[0] == "kool" else from_pomo(source, num_heads)
+    if found[0] == "kool":
+        converted = from_kool(source)
+    elif found[0] == "pomo":
+        converted = from_pomo(source, num_heads)
+    else:
+        converted = from_notebooks(source, num_heads)
     left = [name for name in state if name not in source.taken]
     if left:
         raise ValueError(f"{left[0]} is not known in the {converted.layout} layout of a CVRP")

@@ -63,6 +63,7 @@ def converted(
     num_layers: int,
     num_heads: int,
     arguments: dict[str, bool | str],
+    multistart: bool,
 ) -> Converted:
     """The whole network.
 
@@ -72,6 +73,7 @@ def converted(
         num_layers: of the trunk.
         num_heads: of trunk and glimpse.
         arguments: of `AttentionPolicy`, those that the sizes do not say.
+        multistart: as in `Converted`.
     """
     sizes = {
         "embedding_dim": weights["encoder.layer.bias"].shape[0],
@@ -84,4 +86,5 @@ def converted(
         layout,
         sizes | arguments,
         {name: tensor.contiguous().clone() for name, tensor in weights.items()},
+        multistart,
     )

@@ -13,14 +13,16 @@ class Converted:
     """A network in our terms.
 
     Attributes:
-        layout: `kool` or `pomo`.
+        layout: `kool`, `pomo` or `pomo-notebooks`.
         arguments: of `AttentionPolicy`, without the encoder.
         weights: its state dict, the encoder being a `LinearEncoder`.
+        multistart: whether its authors trained it on tours that begin with each customer.
     """
 
     layout: str
     arguments: dict[str, int | float | bool | str]
     weights: dict[str, Tensor]
+    multistart: bool
 
 
 class Source:
