@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
+from vrp.policy.normalisation import BatchNorm
 from vrp.policy.trunk import attend
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, seen_before_each_step, step
@@ -39,7 +40,7 @@ every_situation = pytest.mark.parametrize("situation", SITUATIONS)
 
 
 def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPolicy:
-    """A small policy whose weights are drawn, norms and their statistics too."""
+    """A small policy whose weights are drawn, norms too; their statistics are of instances."""
     arguments = {"num_layers": 2, "num_heads": HEADS, "feed_forward_dim": 24} | VARIANTS[variant]
     policy = AttentionPolicy(LinearEncoder(SIZE), SIZE, **(arguments | changes))
     policy.initialise(seed)
@@ -50,11 +51,15 @@ def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPol
                 parameter.add_(torch.randn(parameter.shape, generator=random) / 2)
             else:
                 parameter.mul_(1.3)
-        for name, value in policy.named_buffers():
-            if name.endswith("running_mean"):
-                value.copy_(torch.randn(value.shape, generator=random))
-            elif name.endswith("running_var"):
-                value.copy_(torch.rand(value.shape, generator=random) + 0.5)
+    # Drawn statistics would make all nodes alike and every logit 10, whatever the weights.
+    sample = policy.in_float32().train()
+    for module in sample.modules():
+        if isinstance(module, BatchNorm):
+            module.momentum = 1.0
+    sample.encode(uniform(6, 14, 50))
+    for name, value in policy.named_buffers():
+        if not name.endswith("num_batches_tracked"):
+            value.copy_(sample.get_buffer(name))
     return policy.eval()
 
 
