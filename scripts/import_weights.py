@@ -1,8 +1,8 @@
 """Make published weights a checkpoint: `python scripts/import_weights.py FILE NAME -C 20`.
 
-Knows the CVRP networks of Kool et al. (2019) and of POMO (Kwon et al. 2020; those of its
-NEW_py_ver, the notebooks before it name their weights otherwise). Nothing in the file is executed,
-and no checkpoint is overwritten.
+Knows three layouts of CVRP networks: that of Kool et al. (2019), that of POMO's notebooks (Kwon et
+al. 2020; OLD_ipynb_ver, the code of the paper), and that of POMO's later code (NEW_py_ver). Nothing
+in the file is executed, and no checkpoint is overwritten.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.arguments import whole  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Write OUTPUT/NAME/model.pt, and print how to measure it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, help="a .pt file of either project")
+    parser.add_argument("file", type=Path, help="a .pt file in one of these layouts")
     parser.add_argument("name", help="of the checkpoint that is written")
     parser.add_argument(
         "-C",
@@ -85,14 +85,14 @@ def write(options: argparse.Namespace) -> Path:
             "capacity": capacity,
             "min_demand": 1,
             "max_demand": 9,  # of both papers
+            "split_delivery": False,  # Kool et al.'s network for it has a layout of its own
         },
         "encoder": {
             "_target_": "vrp.policy.encoders.LinearEncoder",
             "embedding_dim": found.arguments["embedding_dim"],
         },
         "policy": {"_target_": "vrp.policy.AttentionPolicy", **found.arguments},
-        # POMO begins a tour with each customer; Kool et al., whose context has the graph, do not.
-        "multistart": not found.arguments["graph_context"],
+        "multistart": found.multistart,
     }
     policy = build_policy(config)
     policy.load_state_dict(found.weights)

@@ -3,8 +3,8 @@
 Each step's query, glimpse and pointer are computed as the papers' equations say, node by node
 tables and shared projections unknown, in float64 and differentiable.
 
-Sources: Kool et al. (2019), section 3 and appendix C.1; Kwon et al. (2020), section 5, and the
-names in the two code releases.
+Sources: Kool et al. (2019), section 3 and appendix C.1; Kwon et al. (2020), section 5; the names in
+their code releases, of which POMO has had two, and what the notebooks of the first one compute.
 """
 
 from __future__ import annotations
@@ -61,31 +61,53 @@ def kool_state(policy: AttentionPolicy) -> dict[str, Tensor]:
 
 
 def pomo_state(policy: AttentionPolicy) -> dict[str, Tensor]:
-    """The weights of `policy` as POMO's code names and shapes them."""
+    """The weights of `policy` as POMO's later code names and shapes them."""
     w = dict(policy.named_parameters()) | dict(policy.named_buffers())
     norm = "norm_by_EMB" if "trunk.0.norm_attention.running_mean" in w else "norm"
+    query = {"Wq_last.weight": torch.cat([w["query.weight"], w["load.weight"]], 1)}
+    names = f"add_n_normalization_1.{norm}", f"add_n_normalization_2.{norm}", "feed_forward"
+    return _either_pomo(w, "decoder", query, *names)
+
+
+def notebook_state(policy: AttentionPolicy) -> dict[str, Tensor]:
+    """The weights of `policy` as POMO's notebooks name and shape them."""
+    w = dict(policy.named_parameters()) | dict(policy.named_buffers())
+    query = {"Wq.weight": torch.cat([w[f"{x}.weight"] for x in ("graph", "query", "load")], 1)}
+    norms = "addAndNormalization1.norm_by_EMB", "addAndNormalization2.norm_by_EMB"
+    return _either_pomo(w, "node_prob_calculator", query, *norms, "feedForward")
+
+
+def _either_pomo(
+    w: dict[str, Tensor],
+    decoder: str,
+    query: dict[str, Tensor],
+    norm_1: str,
+    norm_2: str,
+    feed_forward: str,
+) -> dict[str, Tensor]:
     keys, values = w["keys_values.weight"].chunk(2)
-    state = {
+    state = {f"{decoder}.{name}": weight for name, weight in query.items()}
+    state |= {
         "encoder.embedding_depot.weight": w["depot_encoder.layer.weight"],
         "encoder.embedding_depot.bias": w["depot_encoder.layer.bias"],
         "encoder.embedding_node.weight": torch.cat(
             [w["encoder.layer.weight"], w["demand.weight"]], 1
         ),
         "encoder.embedding_node.bias": w["encoder.layer.bias"],
-        "decoder.Wq_last.weight": torch.cat([w["query.weight"], w["load.weight"]], 1),
-        "decoder.Wk.weight": keys,
-        "decoder.Wv.weight": values,
-        "decoder.multi_head_combine.weight": w["combine.weight"],
-        "decoder.multi_head_combine.bias": w["combine.bias"],
+        f"{decoder}.Wk.weight": keys,
+        f"{decoder}.Wv.weight": values,
+        f"{decoder}.multi_head_combine.weight": w["combine.weight"],
+        f"{decoder}.multi_head_combine.bias": w["combine.bias"],
     }
     places = {
         "combine": "multi_head_combine",
-        "norm_attention": f"add_n_normalization_1.{norm}",
-        "expand": "feed_forward.W1",
-        "contract": "feed_forward.W2",
-        "norm_feed_forward": f"add_n_normalization_2.{norm}",
+        "norm_attention": norm_1,
+        "expand": f"{feed_forward}.W1",
+        "contract": f"{feed_forward}.W2",
+        "norm_feed_forward": norm_2,
     }
-    for i in range(len(policy.trunk)):
+    layers = sum(name.endswith("queries_keys_values.weight") for name in w)
+    for i in range(layers):
         ours, theirs = f"trunk.{i}", f"encoder.layers.{i}"
         rows = w[f"{ours}.queries_keys_values.weight"].chunk(3)
         for part, matrix in zip("qkv", rows, strict=True):
@@ -131,26 +153,57 @@ def pomo_logits(
 ):
     """As `kool_logits`."""
     w = {name: value.double() for name, value in state.items()}
+    kind = "norm" if "encoder.layers.0.add_n_normalization_1.norm.weight" in w else "norm_by_EMB"
+    norms = f"add_n_normalization_1.{kind}", f"add_n_normalization_2.{kind}"
+    h = _pomo_nodes(w, instances, heads, training, *norms, "feed_forward")
+    context = _context(h, instances, play) @ w["decoder.Wq_last.weight"].T
+    keys, values = h @ w["decoder.Wk.weight"].T, h @ w["decoder.Wv.weight"].T
+    glimpse = _glimpse(context, keys, values, play.legal, heads)
+    return _pointer(_affine(w, "decoder.multi_head_combine", glimpse), h, play.legal)
+
+
+def notebook_logits(
+    state: dict[str, Tensor], instances: Instances, play: Play, heads: int, training: bool
+):
+    """As `kool_logits`."""
+    w = {name: value.double() for name, value in state.items()}
+    norms = "addAndNormalization1.norm_by_EMB", "addAndNormalization2.norm_by_EMB"
+    h = _pomo_nodes(w, instances, heads, training, *norms, "feedForward")
+    place = "node_prob_calculator"
+    last = _context(h, instances, play)
+    graph = h.mean(1)[:, None, None].expand(*last.shape[:3], -1)
+    query = torch.cat([graph, last], -1) @ w[f"{place}.Wq.weight"].T
+    keys, values = h @ w[f"{place}.Wk.weight"].T, h @ w[f"{place}.Wv.weight"].T
+    glimpse = _glimpse(query, keys, values, play.legal, heads)
+    return _pointer(_affine(w, f"{place}.multi_head_combine", glimpse), h, play.legal)
+
+
+def _pomo_nodes(
+    w: dict[str, Tensor],
+    instances: Instances,
+    heads: int,
+    training: bool,
+    norm_1: str,
+    norm_2: str,
+    feed_forward: str,
+) -> Tensor:
+    """(N, V, M) behind the trunk, its layers' parts being called so."""
     h = _features(w, "encoder.embedding_depot", "encoder.embedding_node", instances)
     layer = 0
     while f"encoder.layers.{layer}.Wq.weight" in w:
         place = f"encoder.layers.{layer}"
-        norm = "norm" if f"{place}.add_n_normalization_1.norm.weight" in w else "norm_by_EMB"
         query, key, value = (h @ w[f"{place}.W{p}.weight"].T for p in "qkv")
         parts = [
             (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
             for q, k, v in zip(*(x.chunk(heads, -1) for x in (query, key, value)), strict=True)
         ]
         seen = _affine(w, f"{place}.multi_head_combine", torch.cat(parts, -1))
-        h = _norm(w, f"{place}.add_n_normalization_1.{norm}", h + seen, training)
-        inner = torch.relu(_affine(w, f"{place}.feed_forward.W1", h))
-        inner = _affine(w, f"{place}.feed_forward.W2", inner)
-        h = _norm(w, f"{place}.add_n_normalization_2.{norm}", h + inner, training)
+        h = _norm(w, f"{place}.{norm_1}", h + seen, training)
+        inner = torch.relu(_affine(w, f"{place}.{feed_forward}.W1", h))
+        inner = _affine(w, f"{place}.{feed_forward}.W2", inner)
+        h = _norm(w, f"{place}.{norm_2}", h + inner, training)
         layer += 1
-    context = _context(h, instances, play) @ w["decoder.Wq_last.weight"].T
-    keys, values = h @ w["decoder.Wk.weight"].T, h @ w["decoder.Wv.weight"].T
-    glimpse = _glimpse(context, keys, values, play.legal, heads)
-    return _pointer(_affine(w, "decoder.multi_head_combine", glimpse), h, play.legal)
+    return h
 
 
 def _affine(w: dict[str, Tensor], place: str, x: Tensor) -> Tensor:

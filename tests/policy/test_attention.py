@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from published_networks import (
+    kool_logits,
+    kool_state,
+    notebook_logits,
+    notebook_state,
+    pomo_logits,
+    pomo_state,
+)
 from situations import SITUATIONS, uniform
 from textbook import Play, random_play, textbook_log_prob
 from torch import Tensor
 
 from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
+from vrp.policy.normalisation import BatchNorm
 from vrp.policy.trunk import attend
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, seen_before_each_step, step
@@ -25,13 +33,14 @@ VARIANTS = {
     "kool, instance normalisation": KOOL | {"normalization": "instance"},
     "pomo": {},
     "pomo, batch normalisation": {"normalization": "batch"},
+    "pomo, notebooks": {"normalization": "batch", "graph_context": True},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_situation = pytest.mark.parametrize("situation", SITUATIONS)
 
 
 def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPolicy:
-    """A small policy whose weights are drawn, norms and their statistics too."""
+    """A small policy whose weights are drawn, norms too; their statistics are of instances."""
     arguments = {"num_layers": 2, "num_heads": HEADS, "feed_forward_dim": 24} | VARIANTS[variant]
     policy = AttentionPolicy(LinearEncoder(SIZE), SIZE, **(arguments | changes))
     policy.initialise(seed)
@@ -42,16 +51,22 @@ def make_policy(variant: str = "pomo", seed: int = 0, **changes) -> AttentionPol
                 parameter.add_(torch.randn(parameter.shape, generator=random) / 2)
             else:
                 parameter.mul_(1.3)
-        for name, value in policy.named_buffers():
-            if name.endswith("running_mean"):
-                value.copy_(torch.randn(value.shape, generator=random))
-            elif name.endswith("running_var"):
-                value.copy_(torch.rand(value.shape, generator=random) + 0.5)
+    # Drawn statistics would make all nodes alike and every logit 10, whatever the weights.
+    sample = policy.in_float32().train()
+    for module in sample.modules():
+        if isinstance(module, BatchNorm):
+            module.momentum = 1.0
+    sample.encode(uniform(6, 14, 50))
+    for name, value in policy.named_buffers():
+        if not name.endswith("num_batches_tracked"):
+            value.copy_(sample.get_buffer(name))
     return policy.eval()
 
 
 def published_logits(policy: AttentionPolicy, instances: Instances, play: Play) -> Tensor:
     """What the network that `policy` is should say, float64."""
+    if policy.pointer is None and policy.graph is not None:
+        return notebook_logits(notebook_state(policy), instances, play, HEADS, policy.training)
     if policy.graph is not None:
         return kool_logits(kool_state(policy), instances, play, policy.training)
     return pomo_logits(pomo_state(policy), instances, play, HEADS, policy.training)

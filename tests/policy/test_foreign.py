@@ -12,7 +12,14 @@ import warnings
 
 import pytest
 import torch
-from published_networks import kool_logits, kool_state, pomo_logits, pomo_state
+from published_networks import (
+    kool_logits,
+    kool_state,
+    notebook_logits,
+    notebook_state,
+    pomo_logits,
+    pomo_state,
+)
 from situations import uniform
 from test_attention import HEADS, SIZE, make_policy, step_through
 from textbook import random_play
@@ -36,7 +43,9 @@ LAYOUTS = {
     "kool, instance normalisation": kool_state,
     "pomo": pomo_state,
     "pomo, batch normalisation": pomo_state,
+    "pomo, notebooks": notebook_state,
 }
+KNOWN = ("kool", "pomo", "pomo-notebooks")
 
 
 class Strange:
@@ -70,9 +79,85 @@ def test_logits_survive_the_conversion(variant):
     if found.layout == "kool":
         expected = kool_logits(state, instances, play, False)
     else:
-        expected = pomo_logits(state, instances, play, HEADS, False)
+        theirs = pomo_logits if found.layout == "pomo" else notebook_logits
+        expected = theirs(state, instances, play, HEADS, False)
+    assert (expected[play.legal].abs() < 9.9).float().mean() > 0.9  # else weights hardly matter
     logits = step_through(policy.eval(), instances, play)
     torch.testing.assert_close(logits, expected.float(), rtol=1e-4, atol=1e-4)
+
+
+def drawn_notebook_state(layers: int = 2, hidden: int = 24) -> dict[str, torch.Tensor]:
+    """A state dict as POMO's notebooks make and store it, none of it from a policy of ours."""
+    m = SIZE
+    layer = {
+        "Wq.weight": (m, m),
+        "Wk.weight": (m, m),
+        "Wv.weight": (m, m),
+        "multi_head_combine.weight": (m, m),
+        "multi_head_combine.bias": (m,),
+        "addAndNormalization1.norm_by_EMB.weight": (m,),
+        "addAndNormalization1.norm_by_EMB.bias": (m,),
+        "addAndNormalization1.norm_by_EMB.running_mean": (m,),
+        "addAndNormalization1.norm_by_EMB.running_var": (m,),
+        "addAndNormalization1.norm_by_EMB.num_batches_tracked": (),
+        "feedForward.W1.weight": (hidden, m),
+        "feedForward.W1.bias": (hidden,),
+        "feedForward.W2.weight": (m, hidden),
+        "feedForward.W2.bias": (m,),
+        "addAndNormalization2.norm_by_EMB.weight": (m,),
+        "addAndNormalization2.norm_by_EMB.bias": (m,),
+        "addAndNormalization2.norm_by_EMB.running_mean": (m,),
+        "addAndNormalization2.norm_by_EMB.running_var": (m,),
+        "addAndNormalization2.norm_by_EMB.num_batches_tracked": (),
+    }
+    shapes = {
+        "encoder.embedding_depot.weight": (m, 2),
+        "encoder.embedding_depot.bias": (m,),
+        "encoder.embedding_node.weight": (m, 3),
+        "encoder.embedding_node.bias": (m,),
+        **{f"encoder.layers.{i}.{name}": layer[name] for i in range(layers) for name in layer},
+        "node_prob_calculator.Wq.weight": (m, 2 * m + 1),
+        "node_prob_calculator.Wk.weight": (m, m),
+        "node_prob_calculator.Wv.weight": (m, m),
+        "node_prob_calculator.multi_head_combine.weight": (m, m),
+        "node_prob_calculator.multi_head_combine.bias": (m,),
+    }
+    random = torch.Generator().manual_seed(1)
+    state = {name: torch.randn(shape, generator=random) / 10 for name, shape in shapes.items()}
+    for name, value in state.items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(1563)
+        elif name.endswith(("running_var", "norm_by_EMB.weight")):
+            value += 1
+        elif name.endswith("weight"):
+            value *= 10 / value.shape[1] ** 0.5
+    return state
+
+
+def test_the_notebooks_of_pomo():
+    """Statistics of the training's batches, the graph's mean, a bias, and the nodes as keys."""
+    state = drawn_notebook_state()
+    found = convert(state, HEADS)
+    assert (found.layout, found.multistart) == ("pomo-notebooks", True)
+    assert found.arguments == {
+        "embedding_dim": SIZE,
+        "num_layers": 2,
+        "num_heads": HEADS,
+        "feed_forward_dim": 24,
+        "tanh_clipping": 10.0,
+        "normalization": "batch",
+        "graph_context": True,
+        "combine_bias": True,
+        "pointer_projection": False,
+    }
+    policy = AttentionPolicy(LinearEncoder(SIZE), **found.arguments)
+    policy.load_state_dict(found.weights)
+    instances = uniform(6, 14, 3)
+    play = random_play(instances, 2)
+    expected = notebook_logits(state, instances, play, HEADS, training=False).float()
+    assert (expected[play.legal].abs() < 9.9).float().mean() > 0.9  # else weights hardly matter
+    logits = step_through(policy.eval(), instances, play)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", LAYOUTS)
@@ -82,6 +167,18 @@ def test_the_way_back(variant):
     found = convert(plain(LAYOUTS[variant](policy)), HEADS).weights
     assert found.keys() == policy.state_dict().keys()
     assert all(torch.equal(found[name], value) for name, value in policy.state_dict().items())
+
+
+@pytest.mark.parametrize("variant", ["kool", "pomo, batch normalisation", "pomo, notebooks"])
+def test_batches_need_not_have_been_counted(variant):
+    """PyTorch before 0.4.1 did not count them; all else of such a file is read as ever."""
+    state = plain(LAYOUTS[variant](make_policy(variant)))
+    uncounted = {name: value for name, value in state.items() if not name.endswith("_tracked")}
+    assert len(uncounted) < len(state)
+    counted, found = convert(state, HEADS).weights, convert(uncounted, HEADS).weights
+    assert found.keys() == counted.keys()
+    assert all(torch.equal(found[name], value) for name, value in counted.items())
+    assert found["trunk.1.norm_attention.num_batches_tracked"].dtype == torch.int64
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -169,3 +266,22 @@ def test_other_networks(change, message):
     change(state)
     with pytest.raises(ValueError, match=message):
         convert(state)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["embedding.weight", "encoder.layers.0.Wq.weight"],  # of another project
+        ["encoder.embedding_depot.weight", "decoder.Wq_first.weight"],  # of one that began as POMO
+        ["encoder.embedding.weight", "decoder.Wq_last.weight"],  # POMO's TSP network
+        ["encoder.embedding.weight", "node_prob_calculator.Wq_last.weight"],  # its notebooks' one
+    ],
+)
+def test_an_unknown_layout(names):
+    """The error says how the weights begin and which layouts are known, not what one lacks."""
+    with pytest.raises(ValueError, match="in a layout known here") as caught:
+        convert({name: torch.zeros(2) for name in names})
+    message = str(caught.value)
+    assert names[0] in message
+    assert all(f"{layout} (" in message for layout in KNOWN)
+    assert "missing" not in message

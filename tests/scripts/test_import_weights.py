@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,26 +11,35 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "policy"))
 
-from published_networks import kool_state, pomo_state
+from published_networks import kool_state, notebook_state, pomo_state
 from test_attention import HEADS, make_policy
 
 from scripts.import_weights import main
+from vrp.evaluation.fixed import outside_training
 from vrp.evaluation.trained import load_trained
+from vrp.problem.datasets import standard_set
 from vrp.training.checkpoint import save_checkpoint
 
 
-@pytest.mark.parametrize(("variant", "place"), [("kool", "model"), ("pomo", "model_state_dict")])
-def test_a_checkpoint_is_written(tmp_path, capsys, variant, place):
+@pytest.mark.parametrize(
+    ("variant", "published", "place"),
+    [
+        ("kool", kool_state, "model"),
+        ("pomo", pomo_state, "model_state_dict"),
+        ("pomo, notebooks", notebook_state, None),
+    ],
+)
+def test_a_checkpoint_is_written(tmp_path, capsys, variant, published, place):
     """It holds the weights, and the printed command names it."""
     policy = make_policy(variant)
-    state = (kool_state if variant == "kool" else pomo_state)(policy)
-    torch.save({place: {k: v.detach().clone() for k, v in state.items()}}, tmp_path / "them.pt")
+    state = {k: v.detach().clone() for k, v in published(policy).items()}
+    torch.save({place: state} if place else state, tmp_path / "them.pt")
     arguments = [str(tmp_path / "them.pt"), "theirs", "-C", "20", "--heads", str(HEADS)]
     assert main([*arguments, "--output", str(tmp_path)]) == 0
     trained = load_trained("theirs", tmp_path / "theirs" / "model.pt")
     assert (trained.problem["num_customers"], trained.problem["capacity"]) == (20, 30)
     assert trained.policy.num_heads == HEADS
-    assert trained.policy.starts_anywhere == (variant == "pomo")  # a fact of their training
+    assert trained.policy.starts_anywhere == (variant != "kool")  # a fact of their training
     for name, value in policy.state_dict().items():
         assert torch.equal(value, trained.policy.state_dict()[name])
     assert f"checkpoint={tmp_path / 'theirs'} data=kool20" in capsys.readouterr().out
@@ -52,6 +62,19 @@ def test_the_command_names_a_set_that_exists(tmp_path, capsys, sizes, data):
     assert f" data={data} " in capsys.readouterr().out
 
 
+def test_split_deliveries_are_foreign_to_it(tmp_path):
+    """Said where it is measured on them, as of a policy that was trained here."""
+    torch.save({k: v.detach().clone() for k, v in pomo_state(make_policy()).items()},
+               tmp_path / "them.pt")  # fmt: skip
+    arguments = [str(tmp_path / "them.pt"), "theirs", "-C", "20", "--heads", str(HEADS)]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    problem = load_trained("theirs", tmp_path / "theirs" / "model.pt").problem
+    whole = standard_set("kool20")[:30]
+    assert outside_training(problem, whole) == []
+    found = outside_training(problem, replace(whole, split_delivery=True))
+    assert found == ["split_delivery is true, in training false"]
+
+
 def test_no_checkpoint_is_overwritten(tmp_path, capsys):
     """The one that stands there stays as it is."""
     (tmp_path / "theirs").mkdir()
@@ -66,6 +89,7 @@ def test_no_checkpoint_is_overwritten(tmp_path, capsys):
     [
         (["none.pt", "x", "-C", "20"], "no file at none.pt"),
         (["them.pt", "x", "-C", "30"], "give --capacity"),
+        (["them.pt", "x", "-C", "20"], "they begin with a, the layouts known are kool ("),
         (["ours.pt", "x", "-C", "20"], "is a checkpoint of this project already"),
     ],
 )

@@ -72,8 +72,9 @@ class AttentionPolicy(Policy):
 
     With `encoder=linear`, `normalization=batch`, `graph_context=true`, `combine_bias=false` and
     `pointer_projection=true` its parameters are those of Kool et al.; with `instance`, false,
-    true and false those of POMO. Where deliveries may be split, it sees the demands at the start;
-    what is left of them it sees through the mask alone.
+    true and false those of POMO; with `batch`, true, true and false those of POMO's notebooks, the
+    code of its paper. Where deliveries may be split, it sees the demands at the start; what is left
+    of them it sees through the mask alone.
 
     Weights start as those of the papers' layers do in PyTorch, the encoders' excepted: an encoder
     starts as it does under every other policy, with a fan-in of 2 where the papers' layer, which
@@ -87,7 +88,8 @@ class AttentionPolicy(Policy):
         num_heads: of trunk and glimpse (papers: 8); must divide M.
         feed_forward_dim: of the trunk (papers: 512).
         normalization: `instance` (POMO), `batch` (Kool et al.), or `rms`.
-        graph_context: add the projected mean of all nodes to the query (Kool et al.).
+        graph_context: add the projected mean of all nodes to the query (Kool et al.; POMO's
+            notebooks).
         combine_bias: whether the maps behind the heads have a bias (POMO).
         pointer_projection: project the pointer's keys (Kool et al.); else they are the nodes.
         tanh_clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it (papers: 10).
