@@ -139,6 +139,8 @@ class Trainer:
                         "deliveries may be split, but this policy sees each demand at the start "
                         "only, not what is left of it; policy=pointer sees that"
                     )
+                if caution := self.learner.baseline.caution(config["max_instances"]):
+                    self.log.say(caution)
                 if begins:
                     self.log.hyperparameters(config)
                 if progress.step > _COMPILE_AT:  # what comes before the next step, too

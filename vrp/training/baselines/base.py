@@ -50,6 +50,13 @@ class Baseline(nn.Module, ABC):
         """Whether a stop has left something of `after_step` undone, so many instances on."""
         return False
 
+    def caution(self, max_instances: int) -> str | None:
+        """Why a run of so many instances never gets to what the baseline is for; None if it does.
+
+        A line, which names the values found and the key to change.
+        """
+        return None
+
     def scalars(self) -> dict[str, float]:
         """What TensorBoard shows of it."""
         return {}

@@ -117,6 +117,17 @@ class RolloutBaseline(Baseline):
         """Whether the policy has not been compared since the end of the last epoch."""
         return instances // self.epoch_instances > self._epochs
 
+    def caution(self, max_instances: int) -> str | None:
+        """As `Baseline.caution`: where the run is over before the epochs of the moving average."""
+        warmup = self.warmup_epochs * self.epoch_instances
+        if max_instances > warmup:
+            return None
+        return (
+            f"max_instances is {max_instances} and the warm-up of baseline=rollout takes {warmup}: "
+            "a moving average stands in to the end; a smaller baseline.epoch_instances ends it "
+            "earlier"
+        )
+
     def scalars(self) -> dict[str, float]:
         """Whether its copy is in use, how often it was replaced, and what the last test said."""
         shown = {
