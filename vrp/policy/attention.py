@@ -159,6 +159,10 @@ class AttentionPolicy(Policy):
             nn.Linear(embedding_dim, embedding_dim, bias=False) if pointer_projection else None
         )
 
+    def settings(self) -> dict[str, object]:
+        """As `Policy.settings`; rounding, which the hardware may decide, is none."""
+        return {"num_heads": self.num_heads, "tanh_clipping": self.tanh_clipping}
+
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
         self.encoder.initialise(seed, "encoder.")

@@ -84,6 +84,10 @@ class Policy(nn.Module, ABC):
     sees_remaining: ClassVar[bool]
 
     @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Arguments that make another function of weights of the same names and shapes."""
+
+    @abstractmethod
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
 

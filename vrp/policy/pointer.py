@@ -131,6 +131,10 @@ class PointerPolicy(Policy):
         self.values = NodeProjection(embedding_dim) if glimpses else None
         self._kernels = EAGER
 
+    def settings(self) -> dict[str, object]:
+        """As `Policy.settings`; dropout, which acts in training alone, is none."""
+        return {"tanh_clipping": self.tanh_clipping, "scale_demand": self.scale_demand}
+
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
         self.encoder.initialise(seed, "encoder.")
