@@ -305,6 +305,19 @@ def test_time_of_compilation_is_left_out_where_there_is_any(
     assert trainer.learner.policy.is_compiled() is compiles
 
 
+@pytest.mark.parametrize(("policy", "says"), [("pointer", True), ("attention", False)])
+def test_what_compiling_lacks_is_said_only_where_it_is_wanted(
+    policy, says, make_trainer: Make, monkeypatch, capsys
+):
+    """The attention policy has nothing to compile on any machine."""
+    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: "no compiler")
+    trainer = make_trainer(
+        f"policy={policy}", "num_rollouts=5", "compile=auto", "max_instances=168"
+    )
+    trainer.run()
+    assert ("not compiled: no compiler" in capsys.readouterr().out) is says
+
+
 def test_compile_off_compiles_nothing(make_trainer: Make):
     """Not even where all that it takes is there."""
     trainer = make_trainer("compile=off")

@@ -103,6 +103,7 @@ class AttentionPolicy(Policy):
 
     starts_anywhere: bool = True
     sees_remaining: ClassVar[bool] = False
+    has_kernels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -171,12 +172,11 @@ class AttentionPolicy(Policy):
             if child is not self.encoder and child is not self.depot_encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> bool:
-        """False: nothing to fuse; what the compiler makes of these loops is slower on a CPU.
+    def compile_kernels(self) -> None:
+        """Nothing: what the compiler makes of these loops is slower on a CPU.
 
         `scripts/benchmark_parts.py` measures both.
         """
-        return False
 
     def is_compiled(self) -> bool:
         """False."""

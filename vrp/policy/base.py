@@ -77,11 +77,13 @@ class Policy(nn.Module, ABC):
             how a policy was trained sets it on the policy.
         sees_remaining: whether it sees at each step what is left of every customer's demand, where
             deliveries may be split; else it sees the demands at the start.
+        has_kernels: whether it has inner loops that `compile_kernels` fuses.
     """
 
     encoder: Encoder
     starts_anywhere: bool
     sees_remaining: ClassVar[bool]
+    has_kernels: ClassVar[bool]
 
     @abstractmethod
     def settings(self) -> dict[str, object]:
@@ -92,8 +94,8 @@ class Policy(nn.Module, ABC):
         """Set every parameter from `seed` and its name."""
 
     @abstractmethod
-    def compile_kernels(self) -> bool:
-        """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
 
     @abstractmethod
     def is_compiled(self) -> bool:

@@ -90,6 +90,7 @@ class PointerPolicy(Policy):
 
     starts_anywhere: bool = False
     sees_remaining: ClassVar[bool] = True
+    has_kernels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -142,10 +143,9 @@ class PointerPolicy(Policy):
             if child is not self.encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> bool:
+    def compile_kernels(self) -> None:
         """Fuse the inner loops with `torch.compile` from the next call on."""
         self._kernels = compiled_kernels()
-        return True
 
     def is_compiled(self) -> bool:
         """Whether the kernels are."""

@@ -248,8 +248,10 @@ class Trainer:
         )
 
     def _maybe_compile(self) -> None:
-        """Compile from the fixed step on."""
+        """Compile what there is to compile from the fixed step on."""
         if self.config["compile"] == "off" or self._compiled:
+            return
+        if not self.learner.policy.has_kernels:
             return
         if self.progress.step < _COMPILE_AT:
             return
@@ -258,7 +260,8 @@ class Trainer:
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
         else:
-            self._compiles = self.learner.compile_kernels()
+            self.learner.compile_kernels()
+            self._compiles = True
 
     def _validate(self) -> None:
         """Measure and keep the policy; a stop leaves that undone, with what was found so far."""
