@@ -316,8 +316,7 @@ class AttentionPolicy(Policy):
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(N, V, parts M) to `parts` tensors (N, H, V, D)."""
-        n, v, _ = projected.shape
-        return projected.view(n, v, parts, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return projected.unflatten(2, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _outputs(self, values: Tensor, pointer_keys: Tensor) -> tuple[Tensor, Tensor]:
         """The tables (N, H V, V) and (N, V) behind the softmax of the glimpse."""
@@ -330,5 +329,7 @@ class AttentionPolicy(Policy):
 
 
 def _most_load(instances: Instances) -> int | None:
-    """The largest capacity; None on a GPU, which would have to be waited for."""
-    return int(instances.capacity.max()) if instances.device.type == "cpu" else None
+    """The largest capacity; None without any, or on a GPU, which would have to be waited for."""
+    if instances.device.type != "cpu" or not len(instances):
+        return None
+    return int(instances.capacity.max())
