@@ -31,7 +31,7 @@ from vrp.policy.glimpse import (
 )
 from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.policy.initialisation import check_scheme, initialise_layers
-from vrp.policy.precision import product_dtype
+from vrp.policy.precision import check_parameters, product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape
 from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
@@ -200,7 +200,8 @@ class AttentionPolicy(Policy):
         return None
 
     def encode(self, instances: Instances) -> AttentionEncoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes, as `Policy.encode`."""
+        check_parameters(self)
         scale = goods_scale(instances, True)
         demand = (instances.demand * scale[:, None])[..., None]  # (N, C, 1)
         customers = torch.addcmul(

@@ -117,7 +117,11 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, instances: Instances) -> Encoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes.
+
+        Raises:
+            TypeError: if the parameters are not float32.
+        """
 
     @abstractmethod
     def start(

@@ -24,6 +24,7 @@ from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
 from vrp.policy.lstm import LstmTape, lstm_sequence
+from vrp.policy.precision import check_parameters
 from vrp.policy.projection import NodeProjection, Projection
 from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
@@ -170,7 +171,8 @@ class PointerPolicy(Policy):
         return kept.float().div_(1 - self.dropout)
 
     def encode(self, instances: Instances) -> PointerEncoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes, as `Policy.encode`."""
+        check_parameters(self)
         nodes = self.encoder(instances.coordinates())
         scale = goods_scale(instances, self.scale_demand)
         demand = instances.node_demand() * scale[:, None]
