@@ -30,6 +30,10 @@ class RolloutBaseline(Baseline):
     rising parts; their runs have one. The number of instances is large, so the test takes the
     normal distribution in the place of Student's.
 
+    A comparison that a stop cuts short begins again in the run's next piece, so a piece has to be
+    long enough to solve its instances twice: with the policy and, where that is better, the next
+    ones.
+
     Args:
         epoch_instances: training instances of an epoch (paper: 1,280,000).
         eval_instances: instances of a comparison, at least 100 (paper: 10,000).
