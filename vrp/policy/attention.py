@@ -286,17 +286,23 @@ class AttentionPolicy(Policy):
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         if tape is None:
             seen = seen_before_each_step(instances, actions)
-            seen = (x.transpose(1, 2) for x in (seen.position, seen.load, seen.legal))
+            position = seen.position.transpose(1, 2)
+            load, legal = seen.load.transpose(1, 2), seen.legal.transpose(1, 2)
         else:
-            seen = (x[:, : actions.shape[-1]] for x in (tape.position, tape.load, tape.legal))
-        position, load, legal = seen
-        found = glimpse_replay(
+            steps = actions.shape[-1]
+            position = tape.position[:, :steps]
+            load, legal = tape.load[:, :steps], tape.legal[:, :steps]
+        log_prob, entropy = glimpse_replay(
             encoding.tables, position, load, legal, actions.transpose(1, 2), tape
-        )
+        )  # (N, T, K) each, as all above
         # From the depot to the depot goes only who has served all.
         counted = (position != 0) | ~legal[..., 0]
         counted[:, :forced] = False
-        return Replay(*(x.transpose(1, 2) for x in (*(f * counted for f in found), counted)))
+        return Replay(
+            log_prob=(log_prob * counted).transpose(1, 2),
+            entropy=(entropy * counted).transpose(1, 2),
+            counted=counted.transpose(1, 2),
+        )
 
     def replay_bytes(self, num_nodes: int) -> int:
         """As `Policy.replay_bytes`: what belongs to each logit, 4 to 6 bytes as measured."""
