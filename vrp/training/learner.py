@@ -84,7 +84,7 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         baseline.check(policy, num_rollouts)
-        if leader_weight != 1 and not baseline.is_beaten:
+        if leader_weight != 1 and not baseline.allows_leader:
             raise ValueError(
                 f"leader_weight is {leader_weight:g}; it must be 1 unless baseline=shared, since "
                 "beside another baseline even the shortest tour may be worse than expected"

@@ -17,10 +17,11 @@ class Baseline(nn.Module, ABC):
     """Expected cost of an instance, and a loss for the parameters it may have.
 
     Attributes:
-        is_beaten: whether the shortest tour of an instance is never longer than expected.
+        allows_leader: whether `leader_weight` may be other than 1, as the shortest tour of an
+            instance is never longer than expected.
     """
 
-    is_beaten = False
+    allows_leader = False
 
     def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
