@@ -45,7 +45,7 @@ def find_start(name: str | None) -> "Start | None":
     from vrp.training.start import Start
 
     trained = load_trained(*find_checkpoint(name, "start_from"))
-    return Start(name, trained.sha256, trained.instances, trained.policy.state_dict())
+    return Start(name, trained.sha256, trained.instances, trained.policy)
 
 
 def work(trainer: "Trainer", in_sweep: bool) -> int:

@@ -161,14 +161,14 @@ class _Game:
         policy: of one precision, as it is initialised.
         encoding: with gradient.
         tours: (N, C, T) int64, sampled.
-        tape: of the same tours.
+        tape: of the same tours; None where it would be too large.
     """
 
     instances: Instances
     policy: AttentionPolicy
     encoding: AttentionEncoding
     tours: Tensor
-    tape: GlimpseTape
+    tape: GlimpseTape | None
 
     @classmethod
     def play(cls, customers: int, batch_size: int, precision: str) -> _Game:
@@ -205,23 +205,28 @@ class _Game:
 
 
 def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
-    from vrp.problem.environment import seen_before_each_step
-
     games = {p: _Game.play(customers, batch_size, p) for p in ("bfloat16", "float32")}
     replays = {}
     for precision, game in games.items():
-        replays[f"{precision}, from the tape"] = partial(game.replay, game.tape)
+        if game.tape is not None:
+            replays[f"{precision}, from the tape"] = partial(game.replay, game.tape)
         replays[f"{precision}, weights computed anew"] = partial(game.replay, None)
-    game = games["float32"]
-    tape, steps = game.tape, game.tours.shape[-1]
     return {
-        **_step(game),
+        **_step(games["float32"]),
         "decoder: replay, forward and backward": replays,
-        "decoder: masks of all steps": {
-            "recorded": lambda: tape.legal[:, :steps].flatten(1, 2),
-            "from the tours": lambda: seen_before_each_step(game.instances, game.tours),
-        },
+        "decoder: masks of all steps": _masks(games["bfloat16"]),
     }
+
+
+def _masks(game: _Game) -> Ways:
+    """Recorded, if there is a tape, or found out."""
+    from vrp.problem.environment import seen_before_each_step
+
+    tape, steps = game.tape, game.tours.shape[-1]
+    found = {"from the tours": lambda: seen_before_each_step(game.instances, game.tours)}
+    if tape is None:
+        return found
+    return {"recorded": lambda: tape.legal[:, :steps].flatten(1, 2)} | found
 
 
 def _step(game: _Game) -> dict[str, Ways]:

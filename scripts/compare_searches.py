@@ -189,7 +189,7 @@ def all_searches() -> dict[str, Search]:
     return {
         "greedy": Greedy(),
         "multi-start": Multistart(),
-        "multi-start x 8": Augment(),
+        "multi-start x 8": Augment(multistart=True),
         "sampling": Sampling(10**6),
         "beam 10": Beam(10),
         "beam 50": Beam(50),

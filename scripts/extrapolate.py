@@ -74,7 +74,7 @@ def extrapolate(options: argparse.Namespace) -> None:
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
     from vrp.training.device import set_up_device
     from vrp.training.progress import Progress
-    from vrp.training.start import differences, some
+    from vrp.training.start import some, unlike
     from vrp.training.validation import make_validation
 
     begun = time.perf_counter()
@@ -86,7 +86,7 @@ def extrapolate(options: argparse.Namespace) -> None:
         load_trained(*find_checkpoint(name, key))
         for name, key in ((options.earlier, "EARLIER"), (options.later, "LATER"))
     )
-    if wrong := differences(later.policy, earlier.policy.state_dict()):
+    if wrong := unlike(later.policy, earlier.policy):
         raise ValueError(f"{options.earlier} and {options.later} are not alike: {some(wrong)}")
     first, last = (
         {name: weight.detach().clone() for name, weight in trained.policy.named_parameters()}

@@ -254,6 +254,17 @@ def _commands(stages: Sequence[Stage]) -> list[str]:
     return lines
 
 
+def _kept(stages: Sequence[Stage], instances: int) -> str:
+    """How many of all instances the weights have seen; empty if all have.
+
+    What a run trained after its best weights is lost. Of a single run the step's row says it.
+    """
+    seen = stages[-1].instances - ((stages[0].started_from or {}).get("instances") or 0)
+    if len(stages) == 1 or seen == instances:
+        return ""
+    return f"; the weights have seen {seen:,} of them"
+
+
 def card(
     options: argparse.Namespace, trained: dict, stages: Sequence[Stage], results: list[dict]
 ) -> str:
@@ -263,6 +274,8 @@ def card(
     instances = sum(stage.summary["instances"] for stage in stages)
     hours = sum(stage.summary["seconds"] for stage in stages) / 3600
     of_run = f" of run {len(stages)}" if len(stages) > 1 else ""
+    # Of several runs each may have had another number, which stands behind its command.
+    threads = f", {_threads(versions['threads'])}" if len(stages) == 1 else ""
     dotted = "; a dotted line is where a run ends" if len(stages) > 1 else ""
     lines = [
         f"# {options.name}",
@@ -272,11 +285,11 @@ def card(
         "| | |",
         "| --- | --- |",
         f"| seed | {config['seed']}; one seed, so the spread over seeds is not known |",
-        f"| hardware | {options.hardware}, {_threads(versions['threads'])} |",
+        f"| hardware | {options.hardware}{threads} |",
         f"| versions | {_commit(versions)}Python {versions['python']}, torch {versions['torch']}, "
         f"numpy {versions['numpy']} |",
         f"| trained | {instances:,} instances x {config['num_rollouts']} tours, "
-        f"{hours:.2f} hours with everything |",
+        f"{hours:.2f} hours with everything{_kept(stages, instances)} |",
         f"| selected | {_selected(trained, of_run)} cost on {summary['validation']} "
         f"(first {config['validation']['limit']:,}), never on a test set |",
         *_origin(stages[0].started_from),

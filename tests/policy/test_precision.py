@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrp.policy import AttentionPolicy
+from vrp.policy import AttentionPolicy, PointerPolicy
 from vrp.policy.encoders import LinearEncoder
 from vrp.policy.precision import product_dtype
+from vrp.problem import UniformGenerator
 
 CPU = torch.device("cpu")
 QUESTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -40,3 +41,14 @@ def test_what_is_asked_for_is_taken(precision, monkeypatch):
     for question in QUESTIONS:
         monkeypatch.delattr(torch.cpu, question)
     assert product_dtype(precision, CPU) == getattr(torch, precision)
+
+
+@pytest.mark.parametrize("kind", [AttentionPolicy, PointerPolicy])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_parameters_of_another_type_are_refused(kind, dtype):
+    """In words, before anything is multiplied."""
+    policy = kind(LinearEncoder(8), 8)
+    policy.initialise(0)
+    instances = UniformGenerator(4, 12)(2, torch.Generator().manual_seed(0))
+    with pytest.raises(TypeError, match=f"parameters are {dtype}; they must be torch.float32"):
+        policy.to(dtype).encode(instances)

@@ -252,6 +252,19 @@ def test_every_search_has_a_colour():
     assert len(set(compare_searches.COLOURS.values())) == len(searches)
 
 
+def test_the_searches_are_what_their_names_say():
+    """Also of a policy that is not made to start anywhere: a symmetry more is never worse."""
+    policy = build_policy(CONFIG)
+    policy.initialise(0)
+    instances = UniformGenerator(10, 20)(20, torch.Generator().manual_seed(0))
+    searches = compare_searches.all_searches()
+    plain, augmented = (
+        searches[name](policy.eval(), instances, torch.Generator()).cost
+        for name in ("multi-start", "multi-start x 8")
+    )
+    assert (augmented <= plain).all()
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("checkpoints/*/searches.csv")), ids=str)
 def test_a_shipped_figure_is_of_these_searches(file):
     """No search has changed its name, come or gone since it was drawn."""

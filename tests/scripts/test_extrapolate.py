@@ -135,6 +135,9 @@ def test_what_does_not_fit_is_refused(pair, tmp_path, capsys):
     output = ["--output", str(tmp_path)]
     assert main([other, pair[1], "far", *output]) == 2
     assert "are not alike" in capsys.readouterr().err
+    clipped = checkpoint(tmp_path / "clipped", 0, "policy.tanh_clipping=10")
+    assert main([clipped, pair[1], "far", *output]) == 2
+    assert "policy.tanh_clipping is 10 and should be 0.0" in capsys.readouterr().err
     assert main([*pair, "later", *output]) == 2
     assert "exists; choose another name" in capsys.readouterr().err
     assert main(["nowhere", pair[1], "far", *output]) == 2

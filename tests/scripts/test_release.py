@@ -89,6 +89,8 @@ def test_the_card_says_what_to_type(root):
     """A row of a result ends in the key and values that evaluate.py takes."""
     assert released(root) == 0
     text = (root / "checkpoints" / "mine" / "README.md").read_text()
+    assert "| hardware | a machine, 2 threads |" in text
+    assert "hours with everything |" in text
     row = "| kool10 | first 1,000 | `decode=beam decode.width=5` | 4.7000 | 0.0300 | 3.50 % (on"
     assert row in text
     assert "checkpoint=mine data=SET limit=INSTANCES` and what stands under decoding" in text
@@ -182,6 +184,8 @@ def test_a_model_is_released_with_the_runs_before_it(root):
     assert "1. `python first`: 2,560 instances, 1.00 hours of 1 thread" in card
     assert "2. `python second`: 640 instances, 0.00 hours of 2 threads" in card
     assert "| trained | 3,200 instances x 8 tours, 1.00 hours" in card
+    assert "with everything; the weights have seen 2,640 of them |" in card
+    assert "| hardware | a machine |" in card  # each run has its own threads
     assert "began as" not in card
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == "run,step,instances,seconds,val_gap"

@@ -194,6 +194,13 @@ def test_nothing_to_do(search, policy):
 
 
 @every_search
+def test_no_instances(search, policy, several_trips):
+    """Nothing is found for them, whatever the policy."""
+    solution = search(policy, several_trips[:0], stream())
+    assert len(solution.cost) == len(solution.actions) == 0
+
+
+@every_search
 def test_solutions_only_get_better(search, policy, situation):
     """Each is legal, no cost ever rises, and neither does what is left of the work."""
     best, share = None, 0.0

@@ -17,7 +17,7 @@ import pytest
 import torch
 from runs import ROOT, events, learned, metrics, same, small_config
 
-from vrp.training import validation
+from vrp.search import Greedy
 from vrp.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from vrp.training.provenance import versions
 from vrp.training.resume import resumed_config
@@ -198,14 +198,14 @@ def test_stopped_in_a_validation(straight, tmp_path):
 def after_each_batch(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None]) -> None:
     """Validate by threes, and have something happen after each batch; told its number, from 1."""
     monkeypatch.setattr("vrp.search.deterministic._PAIRS", 3 * 6**2)
-    solve, numbers = validation.solve, itertools.count(1)
+    solve, numbers = Greedy.__call__, itertools.count(1)
 
     def disturbed(*arguments: object) -> object:
         found = solve(*arguments)
         then(next(numbers))
         return found
 
-    monkeypatch.setattr(validation, "solve", disturbed)
+    monkeypatch.setattr(Greedy, "__call__", disturbed)
 
 
 @pytest.mark.parametrize("step", [0, 8, 12])

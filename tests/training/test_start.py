@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +15,10 @@ from runs import ROOT, small_config
 
 from train import find_start
 from vrp.evaluation.trained import find_checkpoint, load_trained
+from vrp.training.build import build_policy
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.resume import resumed_config
+from vrp.training.start import Start
 from vrp.training.trainer import Trainer
 
 
@@ -83,6 +87,75 @@ def test_another_encoder_does_not_fit(first, tmp_path):
     """The error names both and what differs."""
     with pytest.raises(ValueError, match=r"start_from is .*first, which has another encoder"):
         trainer(tmp_path / "second", "encoder=embedding", start=str(first))
+
+
+ATTENTION = ("policy=attention", "encoder=linear", "num_rollouts=5")
+EMBEDDING = ("encoder=embedding", "encoder.bins=8")
+
+
+@pytest.mark.parametrize(
+    ("network", "changed", "said"),
+    [
+        (ATTENTION, "policy.num_heads=4", "policy.num_heads is 8 and should be 4"),
+        (ATTENTION, "policy.tanh_clipping=0", "policy.tanh_clipping is 10.0 and should be 0.0"),
+        (ATTENTION, "policy.normalization=rms", "norm_attention.bias is not known"),
+        ((), "policy.scale_demand=false", "policy.scale_demand is True and should be False"),
+        ((), "policy.tanh_clipping=10", "policy.tanh_clipping is 0.0 and should be 10"),
+        (EMBEDDING, "encoder.max_norm=1", "encoder.max_norm is None and should be 1"),
+        (
+            EMBEDDING,
+            "encoder.tables=joint encoder.bins=4",  # 16 rows of both
+            "encoder.bins is 8 and should be 4; encoder.tables is factorised and should be joint",
+        ),
+        (
+            ("encoder=linear",),
+            "encoder._target_=vrp.policy.mistakes.BlindEncoder",
+            "encoder is LinearEncoder and should be BlindEncoder",
+        ),
+    ],
+)
+def test_another_function_of_the_weights_does_not_fit(network, changed, said):
+    """Names and shapes may be the same: the error names the argument and both values."""
+    ours, theirs = (build_policy(small_config(*network, *more)) for more in (changed.split(), ()))
+    ours.initialise(0)
+    theirs.initialise(1)
+    before = {name: weight.clone() for name, weight in ours.state_dict().items()}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Start("first", "", None, theirs).load_into(ours)
+    assert all(torch.equal(before[name], weight) for name, weight in ours.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("network", "changed"),
+    [
+        (ATTENTION, "policy.precision=bfloat16 policy.init=glorot encoder.init=glorot"),
+        ((), "policy.dropout=0.1 policy.init=glorot"),
+        (EMBEDDING, "encoder.freeze=true encoder.scale_grad_by_freq=true"),
+    ],
+)
+def test_what_only_training_or_rounding_asks_for_may_differ(network, changed):
+    """A run begins with the weights all the same."""
+    ours, theirs = (build_policy(small_config(*network, *more)) for more in (changed.split(), ()))
+    ours.initialise(0)
+    theirs.initialise(1)
+    Start("first", "", None, theirs).load_into(ours)
+    expected = theirs.state_dict()
+    assert all(torch.equal(expected[name], weight) for name, weight in ours.state_dict().items())
+
+
+IN_SHAPES = {"embedding_dim", "num_layers", "feed_forward_dim", "normalization", "graph_context",
+             "combine_bias", "pointer_projection", "glimpses", "num_customers"}  # fmt: skip
+NO_FUNCTION = {"encoder", "precision", "dropout", "init", "scale_grad_by_freq", "pretrained",
+               "freeze"}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [(), ATTENTION, EMBEDDING], ids=str)
+def test_every_argument_is_a_setting_or_shows_in_the_weights(network):
+    """Or is of no function: a new argument has to say which."""
+    policy = build_policy(small_config(*network))
+    for part in (policy, policy.encoder):
+        taken = set(inspect.signature(type(part)).parameters)
+        assert taken - IN_SHAPES - NO_FUNCTION == set(part.settings())
 
 
 def test_an_unknown_name_is_told_in_one_line(tmp_path):

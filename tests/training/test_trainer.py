@@ -22,6 +22,7 @@ from vrp.problem import UniformGenerator
 from vrp.problem.tours import check_tours
 from vrp.search import Beam, Greedy, Sampling
 from vrp.training import learner as learner_module
+from vrp.training.baselines import RolloutBaseline
 from vrp.training.checkpoint import load_checkpoint
 from vrp.training.rounding import rounding_error
 from vrp.training.settings import refuse_idle
@@ -302,6 +303,19 @@ def test_time_of_compilation_is_left_out_where_there_is_any(
     trainer._maybe_compile()
     assert trainer._compiles is compiles
     assert trainer.learner.policy.is_compiled() is compiles
+
+
+@pytest.mark.parametrize(("policy", "says"), [("pointer", True), ("attention", False)])
+def test_what_compiling_lacks_is_said_only_where_it_is_wanted(
+    policy, says, make_trainer: Make, monkeypatch, capsys
+):
+    """The attention policy has nothing to compile on any machine."""
+    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: "no compiler")
+    trainer = make_trainer(
+        f"policy={policy}", "num_rollouts=5", "compile=auto", "max_instances=168"
+    )
+    trainer.run()
+    assert ("not compiled: no compiler" in capsys.readouterr().out) is says
 
 
 def test_compile_off_compiles_nothing(make_trainer: Make):
@@ -670,6 +684,25 @@ def test_what_split_deliveries_hide(policy, split, warns, make_trainer: Make, ca
     options = f"problem.split_delivery={str(split).lower()}", f"policy={policy}"
     make_trainer(*options, "num_rollouts=5", "max_instances=8").run()
     assert ("sees each demand at the start only" in capsys.readouterr().out) is warns
+
+
+@pytest.mark.parametrize(("epoch", "steps"), [(96, 0), (88, 1)])
+def test_a_run_that_ends_in_the_warm_up_says_so(
+    epoch, steps, make_trainer: Make, monkeypatch, capsys
+):
+    """Before it trains, with both numbers and the key: the greedy rollout is never asked."""
+    asked, play = [], RolloutBaseline._greedy
+    monkeypatch.setattr(
+        RolloutBaseline, "_greedy", lambda *given: asked.append(given) or play(*given)
+    )
+    options = f"baseline.epoch_instances={epoch}", "baseline.eval_instances=100"
+    make_trainer("baseline=rollout", *options).run()
+    first = capsys.readouterr().out.splitlines()[0]
+    assert len(asked) == steps
+    assert (
+        "max_instances is 96 and the warm-up of baseline=rollout takes 96" in first
+        and "a smaller baseline.epoch_instances" in first
+    ) is (steps == 0)
 
 
 def test_validation_in_smaller_batches(make_trainer: Make, monkeypatch):

@@ -31,7 +31,7 @@ from vrp.policy.glimpse import (
 )
 from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.policy.initialisation import check_scheme, initialise_layers
-from vrp.policy.precision import product_dtype
+from vrp.policy.precision import check_parameters, product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape
 from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
@@ -105,6 +105,7 @@ class AttentionPolicy(Policy):
 
     starts_anywhere: bool = True
     sees_remaining: ClassVar[bool] = False
+    has_kernels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -161,6 +162,10 @@ class AttentionPolicy(Policy):
             nn.Linear(embedding_dim, embedding_dim, bias=False) if pointer_projection else None
         )
 
+    def settings(self) -> dict[str, object]:
+        """As `Policy.settings`; rounding, which the hardware may decide, is none."""
+        return {"num_heads": self.num_heads, "tanh_clipping": self.tanh_clipping}
+
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
         self.encoder.initialise(seed, "encoder.")
@@ -169,12 +174,11 @@ class AttentionPolicy(Policy):
             if child is not self.encoder and child is not self.depot_encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> bool:
-        """False: nothing to fuse; what the compiler makes of these loops is slower on a CPU.
+    def compile_kernels(self) -> None:
+        """Nothing: what the compiler makes of these loops is slower on a CPU.
 
         `scripts/benchmark_parts.py` measures both.
         """
-        return False
 
     def is_compiled(self) -> bool:
         """False."""
@@ -198,7 +202,8 @@ class AttentionPolicy(Policy):
         return None
 
     def encode(self, instances: Instances) -> AttentionEncoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes, as `Policy.encode`."""
+        check_parameters(self)
         scale = goods_scale(instances, True)
         demand = (instances.demand * scale[:, None])[..., None]  # (N, C, 1)
         customers = torch.addcmul(
@@ -283,17 +288,23 @@ class AttentionPolicy(Policy):
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
         if tape is None:
             seen = seen_before_each_step(instances, actions)
-            seen = (x.transpose(1, 2) for x in (seen.position, seen.load, seen.legal))
+            position = seen.position.transpose(1, 2)
+            load, legal = seen.load.transpose(1, 2), seen.legal.transpose(1, 2)
         else:
-            seen = (x[:, : actions.shape[-1]] for x in (tape.position, tape.load, tape.legal))
-        position, load, legal = seen
-        found = glimpse_replay(
+            steps = actions.shape[-1]
+            position = tape.position[:, :steps]
+            load, legal = tape.load[:, :steps], tape.legal[:, :steps]
+        log_prob, entropy = glimpse_replay(
             encoding.tables, position, load, legal, actions.transpose(1, 2), tape
-        )
+        )  # (N, T, K) each, as all above
         # From the depot to the depot goes only who has served all.
         counted = (position != 0) | ~legal[..., 0]
         counted[:, :forced] = False
-        return Replay(*(x.transpose(1, 2) for x in (*(f * counted for f in found), counted)))
+        return Replay(
+            log_prob=(log_prob * counted).transpose(1, 2),
+            entropy=(entropy * counted).transpose(1, 2),
+            counted=counted.transpose(1, 2),
+        )
 
     def replay_bytes(self, num_nodes: int) -> int:
         """As `Policy.replay_bytes`: what belongs to each logit, 4 to 6 bytes as measured."""
@@ -314,8 +325,7 @@ class AttentionPolicy(Policy):
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(N, V, parts M) to `parts` tensors (N, H, V, D)."""
-        n, v, _ = projected.shape
-        return projected.view(n, v, parts, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return projected.unflatten(2, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _outputs(self, values: Tensor, pointer_keys: Tensor) -> tuple[Tensor, Tensor]:
         """The tables (N, H V, V) and (N, V) behind the softmax of the glimpse."""
@@ -328,5 +338,7 @@ class AttentionPolicy(Policy):
 
 
 def _most_load(instances: Instances) -> int | None:
-    """The largest capacity; None on a GPU, which would have to be waited for."""
-    return int(instances.capacity.max()) if instances.device.type == "cpu" else None
+    """The largest capacity; None without any, or on a GPU, which would have to be waited for."""
+    if instances.device.type != "cpu" or not len(instances):
+        return None
+    return int(instances.capacity.max())

@@ -77,19 +77,25 @@ class Policy(nn.Module, ABC):
             how a policy was trained sets it on the policy.
         sees_remaining: whether it sees at each step what is left of every customer's demand, where
             deliveries may be split; else it sees the demands at the start.
+        has_kernels: whether it has inner loops that `compile_kernels` fuses.
     """
 
     encoder: Encoder
     starts_anywhere: bool
     sees_remaining: ClassVar[bool]
+    has_kernels: ClassVar[bool]
+
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Arguments that make another function of weights of the same names and shapes."""
 
     @abstractmethod
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
 
     @abstractmethod
-    def compile_kernels(self) -> bool:
-        """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
 
     @abstractmethod
     def is_compiled(self) -> bool:
@@ -111,7 +117,11 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, instances: Instances) -> Encoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes.
+
+        Raises:
+            TypeError: if the parameters are not float32.
+        """
 
     @abstractmethod
     def start(

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vrp.policy.glimpse import (
-    LIMIT,
     GlimpseTape,
     Tables,
     clip_scores,
@@ -23,6 +22,9 @@ from vrp.policy.glimpse import (
     pointer_scores,
     query_pieces,
 )
+
+# Of logits no further from zero than this, exponentials and their sums are normal float32 numbers.
+_SAFE_CLIPPING = 40.0
 
 
 def glimpse_replay(
@@ -97,7 +99,7 @@ def _distributions(
         pointer_scores(tables, weights, logits)
         clip_scores(logits, tables.clipping)
     relative = logits
-    if not 0 < tables.clipping <= LIMIT:
+    if not 0 < tables.clipping <= _SAFE_CLIPPING:
         largest = logits.masked_fill(~legal, -torch.inf).amax(-1, keepdim=True)
         relative = (logits - largest).clamp_(max=0.0)
     probs = relative.exp().mul_(is_legal)

@@ -24,6 +24,7 @@ from vrp.policy.features import goods_scale
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.kernels import EAGER, compiled_kernels
 from vrp.policy.lstm import LstmTape, lstm_sequence
+from vrp.policy.precision import check_parameters
 from vrp.policy.projection import NodeProjection, Projection
 from vrp.problem.environment import State, seen_before_each_step
 from vrp.problem.instances import Instances
@@ -90,6 +91,7 @@ class PointerPolicy(Policy):
 
     starts_anywhere: bool = False
     sees_remaining: ClassVar[bool] = True
+    has_kernels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -131,6 +133,10 @@ class PointerPolicy(Policy):
         self.values = NodeProjection(embedding_dim) if glimpses else None
         self._kernels = EAGER
 
+    def settings(self) -> dict[str, object]:
+        """As `Policy.settings`; dropout, which acts in training alone, is none."""
+        return {"tanh_clipping": self.tanh_clipping, "scale_demand": self.scale_demand}
+
     def initialise(self, seed: int) -> None:
         """Set every parameter from `seed` and its name."""
         self.encoder.initialise(seed, "encoder.")
@@ -138,10 +144,9 @@ class PointerPolicy(Policy):
             if child is not self.encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> bool:
+    def compile_kernels(self) -> None:
         """Fuse the inner loops with `torch.compile` from the next call on."""
         self._kernels = compiled_kernels()
-        return True
 
     def is_compiled(self) -> bool:
         """Whether the kernels are."""
@@ -166,7 +171,8 @@ class PointerPolicy(Policy):
         return kept.float().div_(1 - self.dropout)
 
     def encode(self, instances: Instances) -> PointerEncoding:
-        """Everything of the instances that no step changes."""
+        """Everything of the instances that no step changes, as `Policy.encode`."""
+        check_parameters(self)
         nodes = self.encoder(instances.coordinates())
         scale = goods_scale(instances, self.scale_demand)
         demand = instances.node_demand() * scale[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -16,6 +17,13 @@ def check_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
     return precision
+
+
+def check_parameters(network: nn.Module) -> None:
+    """Raise a TypeError unless the parameters are float32, as coordinates and goods are."""
+    dtype = next(network.parameters()).dtype
+    if dtype != torch.float32:
+        raise TypeError(f"the policy's parameters are {dtype}; they must be torch.float32")
 
 
 def product_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -65,10 +65,10 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """
     if queries.device.type != "cpu" or queries.shape[2] > _MOST_WRITTEN_OUT:
         return scaled_dot_product_attention(queries, keys, values)
-    n, _, _, dim = queries.shape
+    shape = values.shape
     queries, keys, values = (each.flatten(0, 1) for each in (queries, keys, values))
-    scores = torch.baddbmm(keys.new_empty(()), queries, keys.mT, beta=0, alpha=dim**-0.5)
-    return (scores.softmax(-1) @ values).unflatten(0, (n, -1))
+    scores = torch.baddbmm(keys.new_empty(()), queries, keys.mT, beta=0, alpha=shape[-1] ** -0.5)
+    return (scores.softmax(-1) @ values).view(shape)
 
 
 class TrunkLayer(nn.Module):
@@ -91,8 +91,8 @@ class TrunkLayer(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """(N, V, M) to the same."""
-        n, v, _ = nodes.shape
-        heads = self._product(self.queries_keys_values, nodes).view(n, v, 3, self.num_heads, -1)
+        projected = self._product(self.queries_keys_values, nodes)
+        heads = projected.unflatten(2, (3, self.num_heads, -1))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4).contiguous().float().unbind(0)
         seen = self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))

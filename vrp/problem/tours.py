@@ -1,7 +1,7 @@
 """The judge: length and legality of tours, from the instances alone.
 
 It shares no code with the environment that built the tours, so each can catch the other's
-errors. It runs in numpy, float64 for lengths and Python integers for goods.
+errors. Lengths are torch's, in float64; legality is found in numpy, in whole numbers.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def solve(
     decode: str,
     device: torch.device | str = "cpu",
     stopped: Callable[[], bool] = lambda: False,
+    found: list[Solution] | None = None,
 ) -> Solution:
     """Tours of all instances, in batches that fit into memory; leaves the policy as it is.
 
@@ -47,19 +48,20 @@ def solve(
         decode: one of `DETERMINISTIC`.
         device: where to solve them.
         stopped: asked before each batch.
+        found: of the first instances, by calls that were stopped; each batch joins them.
 
     Raises:
-        Stopped: as soon as `stopped` says so.
+        Stopped: as soon as `stopped` says so; `found` then holds what is known.
     """
-    search, parts = DETERMINISTIC[decode], []
-    batch = at_once(instances.num_nodes)
+    search, found = DETERMINISTIC[decode], [] if found is None else found
+    batch, done = at_once(instances.num_nodes), sum(len(part.cost) for part in found)
     with evaluating(policy):
-        for start in range(0, len(instances), batch):
+        for start in range(done, len(instances), batch):
             if stopped():
                 raise Stopped
             some = instances[start : start + batch].to(device)
-            parts.append(search(policy, some, torch.Generator()))
-    return join(parts)
+            found.append(search(policy, some, torch.Generator()))
+    return join(found)
 
 
 def at_once(num_nodes: int) -> int:

@@ -20,7 +20,7 @@ from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.solution import Progress, Solution, improved, join, pad_tours
 from vrp.search.starts import each_customer
 
-_MOST_BYTES = 10 << 26  # that one replay takes, about
+_MOST_BYTES = 640 << 20  # that one replay takes, about
 _ITERATION = 4  # an iteration takes about as long as so many rollouts
 
 
@@ -31,7 +31,10 @@ class Eas(Search):
     The policy's weights stay as they are; what is learned belongs to one instance under one
     symmetry and is forgotten with it. Each iteration samples a tour for every customer. A batch
     learns part by part where its replay would take too much memory, and a single instance from a
-    few of its tours at a time; what it finds stays the same, rounding aside.
+    few of its tours at a time; what it finds stays the same, rounding aside. The authors' Adam has
+    a weight decay of 1e-6, and their first iteration imitates a tour that it has just sampled, for
+    lack of a best one; here nothing decays, and the first iteration has one: the best of the greedy
+    tours, from every start under every symmetry, and of its own.
 
     Args:
         iterations: at least 1 (paper: 200).

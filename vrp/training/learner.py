@@ -84,7 +84,7 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         baseline.check(policy, num_rollouts)
-        if leader_weight != 1 and not baseline.is_beaten:
+        if leader_weight != 1 and not baseline.allows_leader:
             raise ValueError(
                 f"leader_weight is {leader_weight:g}; it must be 1 unless baseline=shared, since "
                 "beside another baseline even the shortest tour may be worse than expected"
@@ -97,10 +97,10 @@ class Learner(nn.Module):
         self.entropy_weight = entropy_weight
         self._tape: Tape | None = None  # of the last pass, whose backward pass is over
 
-    def compile_kernels(self) -> bool:
-        """Fuse the inner loops with `torch.compile` from the next call on; false without any."""
+    def compile_kernels(self) -> None:
+        """Fuse the inner loops with `torch.compile` from the next call on."""
         self.baseline.compile_kernels()
-        return self.policy.compile_kernels()
+        self.policy.compile_kernels()
 
     def draw(self, instances: Instances, generator: torch.Generator) -> Draws:
         """The random numbers for one pass over CPU `instances`, from a CPU generator."""

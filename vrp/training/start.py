@@ -18,30 +18,52 @@ class Start:
         name: as the user gave it.
         sha256: of the checkpoint's file.
         instances: that it was trained on, or None where that is not known.
-        weights: of the policy, by name.
+        policy: with these weights.
     """
 
     name: str
     sha256: str
     instances: int | None
-    weights: Mapping[str, Tensor]
+    policy: Policy
 
     def load_into(self, policy: Policy) -> None:
         """Give the policy these weights.
 
         Raises:
-            ValueError: if it is a policy with others; names one that differs.
+            ValueError: if with these weights it is another function; names what differs.
         """
-        if wrong := differences(policy, self.weights):
+        if wrong := unlike(policy, self.policy):
             raise ValueError(
                 f"start_from is {self.name}, which has another encoder or policy than this run: "
                 f"{some(wrong)}"
             )
-        policy.load_state_dict(self.weights)
+        policy.load_state_dict(self.policy.state_dict())
 
     def origin(self) -> dict[str, str | int | None]:
         """What a checkpoint says of it."""
         return {"name": self.name, "sha256": self.sha256, "instances": self.instances}
+
+
+def unlike(policy: Policy, other: Policy) -> list[str]:
+    """Why another policy's weights would make another function in this one; empty if not at all.
+
+    Weights of the same names and shapes can: under another number of heads, for example.
+    """
+    wrong = []
+    for part, ours, theirs in (
+        ("policy", policy, other),
+        ("encoder", policy.encoder, other.encoder),
+    ):
+        if type(ours) is not type(theirs):
+            wrong.append(f"{part} is {type(theirs).__name__} and should be {type(ours).__name__}")
+            continue
+        held = theirs.settings()
+        wrong += [
+            f"{part}.{name} is {held[name]} and should be {wanted}"
+            for name, wanted in ours.settings().items()
+            if held[name] != wanted
+        ]
+    return wrong + differences(policy, other.state_dict())
 
 
 def differences(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:

@@ -139,6 +139,8 @@ class Trainer:
                         "deliveries may be split, but this policy sees each demand at the start "
                         "only, not what is left of it; policy=pointer sees that"
                     )
+                if caution := self.learner.baseline.caution(config["max_instances"]):
+                    self.log.say(caution)
                 if begins:
                     self.log.hyperparameters(config)
                 if progress.step > _COMPILE_AT:  # what comes before the next step, too
@@ -246,8 +248,10 @@ class Trainer:
         )
 
     def _maybe_compile(self) -> None:
-        """Compile from the fixed step on."""
+        """Compile what there is to compile from the fixed step on."""
         if self.config["compile"] == "off" or self._compiled:
+            return
+        if not self.learner.policy.has_kernels:
             return
         if self.progress.step < _COMPILE_AT:
             return
@@ -256,7 +260,8 @@ class Trainer:
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
         else:
-            self._compiles = self.learner.compile_kernels()
+            self.learner.compile_kernels()
+            self._compiles = True
 
     def _validate(self) -> None:
         """Measure and keep the policy; a stop leaves that undone, with what was found so far."""

@@ -14,8 +14,7 @@ from vrp.problem import InstanceGenerator, Instances, UniformGenerator
 from vrp.problem.datasets import CAPACITY, gap_percent, reference, standard_set
 from vrp.problem.random_numbers import named_generator
 from vrp.search import Solution
-from vrp.search.deterministic import at_once, solve
-from vrp.search.solution import join
+from vrp.search.deterministic import solve
 from vrp.training.rounding import rounding_error
 from vrp.training.tour_figure import draw_tours
 
@@ -54,19 +53,13 @@ class Validation:
         Args:
             policy: on `device`.
             device: where to solve them.
-            stopped: asked before each batch.
-            found: of the first instances, by calls that were stopped; each batch joins them.
+            stopped: as in `solve`, like `found`.
+            found: of the first instances.
 
         Raises:
-            Stopped: as soon as `stopped` says so; `found` then holds what is known.
+            Stopped: as `solve` does.
         """
-        found = [] if found is None else found
-        size = at_once(self.instances.num_nodes)
-        done = sum(len(part.cost) for part in found)
-        for start in range(done, len(self.instances), size):
-            batch = self.instances[start : start + size]
-            found.append(solve(policy, batch, self.decode, device, stopped))
-        return join(found)
+        return solve(policy, self.instances, self.decode, device, stopped, found)
 
     def rounding(self, policy: Policy, device: torch.device, solution: Solution) -> float | None:
         """The `rounding_error` on the first of the instances, of tours that were found."""

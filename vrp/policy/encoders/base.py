@@ -24,6 +24,10 @@ class Encoder(nn.Module, ABC):
     def forward(self, coordinates: Tensor) -> Tensor:
         """(N, C, 2) float coordinates to (N, C, M) embeddings."""
 
+    def settings(self) -> dict[str, object]:
+        """Arguments that make another function of weights of the same names and shapes."""
+        return {}
+
     @abstractmethod
     def initialise(self, seed: int, prefix: str) -> None:
         """Set every parameter from `seed` and its name behind `prefix`."""

@@ -66,6 +66,10 @@ class EmbeddingEncoder(Encoder):
         self.table = nn.Embedding(rows, embedding_dim, scale_grad_by_freq=scale_grad_by_freq)
         self.table.weight.requires_grad_(not freeze)
 
+    def settings(self) -> dict[str, object]:
+        """As `Encoder.settings`: two kinds of tables may have as many rows."""
+        return {"bins": self.bins, "tables": self.tables, "max_norm": self.max_norm}
+
     @classmethod
     def from_pretrained(
         cls, rows: Tensor, tables: str = "factorised", freeze: bool = True

@@ -51,7 +51,7 @@ class SharedBaseline(Baseline):
     Source: Kool et al. (2019b), "Buy 4 REINFORCE samples, get a baseline for free!".
     """
 
-    is_beaten = True
+    allows_leader = True
 
     def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError below 2 solutions per instance."""

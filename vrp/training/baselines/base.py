@@ -17,10 +17,11 @@ class Baseline(nn.Module, ABC):
     """Expected cost of an instance, and a loss for the parameters it may have.
 
     Attributes:
-        is_beaten: whether the shortest tour of an instance is never longer than expected.
+        allows_leader: whether `leader_weight` may be other than 1, as the shortest tour of an
+            instance is never longer than expected.
     """
 
-    is_beaten = False
+    allows_leader = False
 
     def check(self, policy: Policy, num_rollouts: int) -> None:
         """Raise a ValueError if the baseline cannot work with the policy or K = `num_rollouts`."""
@@ -49,6 +50,13 @@ class Baseline(nn.Module, ABC):
     def is_due(self, instances: int) -> bool:
         """Whether a stop has left something of `after_step` undone, so many instances on."""
         return False
+
+    def caution(self, max_instances: int) -> str | None:
+        """Why a run of so many instances never gets to what the baseline is for; None if it does.
+
+        A line, which names the values found and the key to change.
+        """
+        return None
 
     def scalars(self) -> dict[str, float]:
         """What TensorBoard shows of it."""

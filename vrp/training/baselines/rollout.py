@@ -30,6 +30,10 @@ class RolloutBaseline(Baseline):
     rising parts; their runs have one. The number of instances is large, so the test takes the
     normal distribution in the place of Student's.
 
+    A comparison that a stop cuts short begins again in the run's next piece, so a piece has to be
+    long enough to solve its instances twice: with the policy and, where that is better, the next
+    ones.
+
     Args:
         epoch_instances: training instances of an epoch (paper: 1,280,000).
         eval_instances: instances of a comparison, at least 100 (paper: 10,000).
@@ -116,6 +120,17 @@ class RolloutBaseline(Baseline):
     def is_due(self, instances: int) -> bool:
         """Whether the policy has not been compared since the end of the last epoch."""
         return instances // self.epoch_instances > self._epochs
+
+    def caution(self, max_instances: int) -> str | None:
+        """As `Baseline.caution`: where the run is over before the epochs of the moving average."""
+        warmup = self.warmup_epochs * self.epoch_instances
+        if max_instances > warmup:
+            return None
+        return (
+            f"max_instances is {max_instances} and the warm-up of baseline=rollout takes {warmup}: "
+            "a moving average stands in to the end; a smaller baseline.epoch_instances ends it "
+            "earlier"
+        )
 
     def scalars(self) -> dict[str, float]:
         """Whether its copy is in use, how often it was replaced, and what the last test said."""
