@@ -7,13 +7,14 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from scipy.stats import ttest_rel
 
 from vrp.study.plan import read_plan, read_remarks
 from vrp.study.records import read_curves, read_runs
 from vrp.study.report import make_report, write_report
 from vrp.study.statistics import paired_difference
 from vrp.study.steps import read_steps
-from vrp.study.wording import signed
+from vrp.study.wording import number, signed
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "checkpoints" / "encoder-study"
@@ -55,6 +56,19 @@ def test_the_added_seeds_alone_say_what_the_remarks_say(decode, words):
     low, high = signed(found.low), signed(found.high)
     remarks = " ".join(read_remarks(STUDY))
     assert f"{signed(found.value)} % ({low} to {high}) in {words} tours" in remarks
+
+
+def test_the_announced_seeds_alone_say_what_the_remarks_say():
+    """Seeds 5 to 9 of `flattened` at the smaller rate."""
+    costs = {
+        (run.variant, run.seed): run.cost
+        for run in read_runs(STUDY / "runs.csv")
+        if (run.problem, run.test_set) == ("vrp10-rate0.0003", "kool10")
+    }
+    ours, theirs = ([costs[name, seed] for seed in range(5, 10)] for name in ("flattened", ""))
+    found = paired_difference(ours, theirs).scaled(100 * 5 / sum(theirs))
+    said = f"{number(found.value, 2)} % longer ({signed(found.low)} to {signed(found.high)}, p = "
+    assert f"{said}{ttest_rel(ours, theirs).pvalue:.4f})" in " ".join(read_remarks(STUDY))
 
 
 def test_no_run_was_counted_that_the_plan_does_not_know():
