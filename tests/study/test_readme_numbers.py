@@ -117,14 +117,21 @@ def test_tables(analysis):
     """What other tables of Embedding cost, by their variants."""
     effects = {e.variant: e for e in analysis.tables("vrp10")}
     cost = {name: e.comparison.percent.value for name, e in effects.items()}
-    assert {len(e.rows) for name, e in effects.items() if name} == {2}
+    single = {name for name, e in effects.items() if len(e.rows) == 1}
+    assert single == {*(f"bins={n},matched" for n in (16, 32, 128)),
+                      *(f"joint,bins={n},matched" for n in (16, 32, 64))}  # fmt: skip
+    assert all(len(e.rows) == 2 for name, e in effects.items() if name and name not in single)
     few = sorted(cost[f"bins={bins}"] for bins in (8, 16, 32))
     said(f"8, 16 and 32 bins cost {number(few[0], 1)} to {number(few[-1], 1)} %")
     said(f"128 bins {number(cost['bins=128'], 0)} %, 256 bins {number(cost['bins=256'], 0)} %")
     said(f"Started on the scale of Linear's outputs it costs {number(cost['matched'], 1)} %")
     said(f"costs {number(cost['joint,bins=8'], 1)} % with 8 bins and ends like a blind policy")
+    some = [number(cost[f"bins={bins},matched"], 1) for bins in (16, 32, 128)]
+    said("16 and 32 bins per axis cost {} and {} %, 128 bins {} %".format(*some))
     blind = effect(analysis, "blind").comparison.percent.value
-    assert all(abs(cost[f"joint,bins={bins}"] - blind) < 1 for bins in (32, 64))
+    for bins in (32, 64):
+        assert abs(cost[f"joint,bins={bins}"] - blind) < 1
+        assert abs(cost[f"joint,bins={bins},matched"] - blind) < 1
 
 
 def test_changes(analysis):
