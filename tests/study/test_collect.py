@@ -152,6 +152,8 @@ def test_another_vehicle_has_no_gap_to_the_usual_ones_tours(tmp_path):
     [
         ({}, ("vrp10", "")),
         ({"learning_rate": 3e-4}, ("vrp10-rate0.0003", "")),
+        ({"max_instances": 400_000}, ("vrp10", "")),
+        ({"max_instances": 800_000}, ("vrp10-instances800000", "")),
         ({"problem": {"capacity": 19}}, ("vrp10-capacity19", "")),
         (
             {"problem": {"capacity": 19}, "validation": {"set": "kool10-val"}},
@@ -161,7 +163,7 @@ def test_another_vehicle_has_no_gap_to_the_usual_ones_tours(tmp_path):
     ],
 )
 def test_what_is_compared_with_what(changed, named, sweep, tmp_path):
-    """Another rate or vehicle is another problem; the strict mask needs the usual one to be it."""
+    """Another rate, budget or vehicle is another problem; the strict mask needs the usual one."""
     config = load_checkpoint(sweep / "linear-s0" / "last.pt")["config"]
     config |= {"learning_rate": 2e-3}
     for key, new in changed.items():

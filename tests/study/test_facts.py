@@ -44,7 +44,7 @@ from vrp.study.steps import StepTime  # noqa: E402
 README = ROOT / "README.md"
 STORED = ROOT / "checkpoints" / "encoder-study" / "layer-facts.md"
 TINY = Budget(
-    seeds=20, steps=20, policy_steps=2, twins=1, seconds=0.001, timed_steps=1,
+    seeds=20, steps=20, policy_steps=2, twins=1, policy_twins=1, seconds=0.001, timed_steps=1,
     step_configs=encoder_configs(CASES["vrp10"]),
 )  # fmt: skip
 
@@ -315,7 +315,7 @@ def test_divergence_is_judged_beside_the_twins(monkeypatch, conv1d, expected):
     )
     monkeypatch.setattr(many_steps, "regression", lambda *_: run)
     monkeypatch.setattr(many_steps, "policy", lambda *_: run)
-    budget = Budget(1, 20, 20, 1, 0.0, 1)
+    budget = Budget(1, 20, 20, 1, 1, 0.0, 1)
     assert many_steps.against_twins(budget).verdict == expected
     assert many_steps.policies(budget).verdict == expected
     assert many_steps.weights_part(budget).verdict == TRUE

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import COST, PLAN, curves, lost, pairs, run, steps, whole_study
+from synthetic import COST, PLAN, curve, curves, lost, pairs, run, steps, whole_study
 
 from vrp.problem.datasets import reference
 from vrp.study.analysis import Analysis
 from vrp.study.answer import tally, verdict_text
+from vrp.study.answer_embedding import embedding_costs
 from vrp.study.comparison import SETTINGS
 from vrp.study.document import Table
 from vrp.study.learning_figures import labels_apart
@@ -531,6 +532,29 @@ def test_single_runs_mislead_before_their_end():
     assert re.search(
         r"83 % \(no interval\); 33 % \(no interval\)", words(section(report, "look worse"))
     )
+
+
+@pytest.mark.parametrize(("late", "state"), [(0.0, "is flat"), (3.0, "is not flat")])
+def test_a_longer_budget_is_told_apart(late, state):
+    """Embedding after more instances stands against Linear after as many, once, with its curve."""
+    runs = pairs({"conv1d": 0, "linear": 0, "embedding": 2}, 4)
+    longer = pairs({"linear": -1, "embedding": 0}, 3, sweep="longer", draw=1)
+    twice = {"budget": 800_000, "instances": 800_000, "problem": "vrp10-instances800000"}
+    points = curves(runs) + [
+        replace(p, val_cost=p.val_cost * (1 + late / 100 * (p.instances < 400_000)))
+        for made in longer
+        for p in curve(made)
+    ]
+    analysis = Analysis(runs + [replace(made, **twice) for made in longer], points, PLAN)
+    usual, more, *rest = embedding_costs(analysis)
+    assert re.match(r"Embedding's tours are [12]\.\d\d % longer than Linear's", usual)
+    assert re.match(
+        r"After 800,000 instances its tours are (1\.|0\.9)\d* % longer than Linear's after as many "
+        r"\(95 % interval \S+ to \S+ %, 3 seeds.*\); its curve "
+        + state + r" then .* it falls by \S+ % \(.*\) in the last quarter \(3 seeds\)",
+        more,
+    )  # fmt: skip
+    assert "800,000" not in " ".join(rest)
 
 
 def test_embedding_is_judged_after_correction():

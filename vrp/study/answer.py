@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vrp.study.analysis import Analysis, costs, mean_of
-from vrp.study.answer_changes import changes_tried, late
+from vrp.study.analysis import Analysis, costs
+from vrp.study.answer_changes import changes_tried
+from vrp.study.answer_embedding import embedding_costs
 from vrp.study.comparison import Comparison
 from vrp.study.document import Block, Items, Section, Text
-from vrp.study.embedding import bins_of, kind_of
-from vrp.study.learning import LATE, late_fall, values_at
+from vrp.study.learning import values_at
 from vrp.study.power import seeds_needed
 from vrp.study.records import Run
 from vrp.study.statistics import OneSeed, mean_interval, one_seed
@@ -38,7 +38,7 @@ def answer(analysis: Analysis) -> Section:
         "Are the two equivalent elsewhere?": _elsewhere(analysis),
         "What does one seed say?": _single_seed(analysis),
         "Which mistake makes Linear look worse?": changes_tried(analysis),
-        "What does Embedding cost or bring?": _embedding(analysis),
+        "What does Embedding cost or bring?": embedding_costs(analysis),
         "Which is fastest, by how much of a training step?": _fastest(analysis),
     }
     blocks: list[Block] = [Text(verdict_text(analysis)), Text(_evidence(analysis))]
@@ -220,66 +220,6 @@ def _how_often(found: OneSeed) -> str:
         f"{number(found.largest, 2)} %. Were the spread as large as its 95 % interval allows, and "
         f"outcomes normal, {most} % would."
     )
-
-
-def _embedding(analysis: Analysis) -> list[str]:
-    problem = analysis.plan.problem
-    test = analysis.study.main_test(problem)
-    found = test and analysis.study.against_linear("embedding", "", test)
-    if not found:
-        return ["No data."]
-    percent = found.percent
-    seeds = f", {len(found.seeds)} seeds" if len(found.seeds) > 1 else ""
-    text = f"Embedding's tours are {change(percent)} than Linear's ({in_text(percent)}{seeds})"
-    sizes = [mean_of(rows, "parameters") for rows in (found.ours, found.theirs)]
-    if None not in sizes:
-        text += f", with {number(sizes[0].value, 0)} parameters against {number(sizes[1].value, 0)}"
-    p = analysis.adjusted_difference(found)
-    if p is None or p >= analysis.plan.alpha:
-        text += ": neither a cost nor a gain is shown"
-    else:
-        text += ": it costs tour length" if percent.value > 0 else ": it shortens tours"
-    fall = late_fall(analysis.points, found.ours, LATE)
-    if fall is not None and fall.low > 0 and fall.high > found.margin_percent:
-        text += (
-            f" at {found.ours[0].instances:,} instances, where its curve still falls by "
-            f"{number(fall.value, 2)} % in the last quarter"
-        )
-    text += "."
-    plain = next((e for e in analysis.tables(problem) if not e.variant), None)
-    if plain is not None and plain.slowdown is not None:
-        text += f" In learning, {late(plain.slowdown)}."
-    return [text, *_embedding_elsewhere(analysis), *_best_table(analysis, problem)]
-
-
-def _best_table(analysis: Analysis, problem: str) -> list[str]:
-    tried = [e for e in analysis.tables(problem) if e.variant and e.comparison is not None]
-    if not tried:
-        return []
-    best = min(tried, key=lambda effect: effect.comparison.percent.value)
-    percent, seeds = best.comparison.percent, len(best.comparison.seeds)
-    several = f", {seeds} seeds" if seeds > 1 else ""
-    return [
-        f"Of {count(len(tried), 'other table')} tried, the best by its mean has "
-        f"{bins_of(best.variant)} bins ({kind_of(best.variant)}; section 7): its tours are "
-        f"{change(percent)} than Linear's ({in_text(percent)}{several})."
-    ]
-
-
-def _embedding_elsewhere(analysis: Analysis) -> list[str]:
-    """In all other tests against linear."""
-    parts = []
-    for c in analysis.secondary:
-        is_ours = (c.name, c.reference) == ("embedding", "linear")
-        if is_ours and c.test != analysis.study.main_test(analysis.plan.problem):
-            is_clustered = "clustered" in c.test.test_set
-            where = "clustered instances" if is_clustered else title(c.test.problem)
-            how = "" if c.test.decode == analysis.plan.decode else f", {c.test.decode},"
-            p = analysis.adjusted_difference(c)
-            is_shown = p is not None and p < analysis.plan.alpha
-            rest = in_text(c.percent) + ("" if is_shown else ", not shown after correction")
-            parts.append(f"on {where}{how} {change(c.percent)} ({rest})")
-    return [f"Its tours elsewhere: {'; '.join(parts)}."] if parts else []
 
 
 def _fastest(analysis: Analysis) -> list[str]:

@@ -23,6 +23,7 @@ _MISTAKES = {
 }
 _TABLE_KEYS = ("max_norm", "scale_grad_by_freq", "pretrained", "freeze")
 _RATES = {"pointer": 2e-3, "attention": 3e-4}  # of the study
+_BUDGET = 400_000  # the study's largest, but where a longer one is what is asked about
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _described(run: Planned) -> Run:
         run=run.name,
         status=state,
         error=_error(status, run.folder) if state == "failed" else "",
-        problem=_problem_name(problem, capacity, policy, learning_rate),
+        problem=_problem_name(config, capacity, policy),
         num_customers=size,
         capacity=capacity,
         split_delivery=problem.get("split_delivery", False),
@@ -239,8 +240,9 @@ def _precision(checkpoint: dict) -> str:
     return general if products == "float32" else f"{general}, products {products}"
 
 
-def _problem_name(problem: dict, capacity: int, policy: str, learning_rate: float) -> str:
-    """Another policy than the paper's is another problem to compare on, another rate likewise."""
+def _problem_name(config: dict, capacity: int, policy: str) -> str:
+    """Another policy than the paper's, rate or longer budget is another problem to compare on."""
+    problem, learning_rate = config["problem"], float(config["learning_rate"])
     size = problem["num_customers"]
     kind = class_name(problem).removesuffix("Generator").lower()
     name = f"vrp{size}" if kind == "uniform" else f"{kind}{size}"
@@ -248,7 +250,10 @@ def _problem_name(problem: dict, capacity: int, policy: str, learning_rate: floa
         name += f"-capacity{capacity}"
     if policy != "pointer":
         name += f"-{policy}"
-    return name if learning_rate == _RATES.get(policy) else f"{name}-rate{learning_rate:g}"
+    if learning_rate != _RATES.get(policy):
+        name += f"-rate{learning_rate:g}"
+    budget = config["max_instances"]
+    return name if budget <= _BUDGET else f"{name}-instances{budget}"
 
 
 def class_name(section: dict) -> str:

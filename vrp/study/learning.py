@@ -234,6 +234,11 @@ def late_fall(points: Iterable[CurvePoint], runs: Iterable[Run], after: float) -
     return mean_interval(falls) if falls else None
 
 
+def is_flat(fall: Interval, margin_percent: float) -> bool:
+    """Whether a late fall is within the margin with its whole interval."""
+    return -margin_percent < fall.low and fall.high < margin_percent
+
+
 def _with_gap(point: CurvePoint, reference_cost: float | None) -> CurvePoint:
     if point.val_gap is not None or reference_cost is None:
         return point

@@ -11,7 +11,7 @@ from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.drawing import COLOURS
 from vrp.study.figures import Dots, dot_rows
-from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, late_fall
+from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, is_flat, late_fall
 from vrp.study.learning_figures import learning_curves
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval
@@ -246,7 +246,7 @@ def curves_section(analysis: Analysis) -> Section:
                     title(problem),
                     str(fall.count),
                     f"{number(fall.value, 2)} % ({between(fall, 2)})",
-                    "yes" if -margin < fall.low and fall.high < margin else "no",
+                    "yes" if is_flat(fall, margin) else "no",
                 )
             )
         header = ("encoder", "problem", "seeds", "fall over the last quarter", "flat")

@@ -14,7 +14,7 @@ def name(encoder: str) -> str:
 
 
 def title(problem: str) -> str:
-    """As readers know it, with policy and learning rate where they are not the usual ones."""
+    """As readers know it, with policy, learning rate and budget where these are not the usual."""
     size, *details = problem.split("-")
     return size.upper() + (f" ({', '.join(map(_detail, details))})" if details else "")
 
@@ -22,6 +22,8 @@ def title(problem: str) -> str:
 def _detail(text: str) -> str:
     if text.startswith("rate"):
         return f"learning rate {text.removeprefix('rate')}"
+    if text.startswith("instances"):
+        return f"{int(text.removeprefix('instances')):,} instances"
     return text if text.startswith("capacity") else f"{text} policy"
 
 

@@ -27,6 +27,7 @@ from vrp.training.learner import Learner
 _HIDDEN = 32
 _SIGNIFICANT = 0.01  # of the weights' length, or of the cost
 _CLEARLY = 2  # times as far as the furthest twin
+_CUSTOMERS, _CAPACITY = 5, 15  # of the policy's instances: so small that 10,000 steps take minutes
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _regression(name: str, encoder: Encoder) -> Runner:
 
 @cache
 def policy(steps: int, twins: int) -> Divergence:
-    """Our pointer policy of size 32 on 10 customers; 32 instances, 2 tours each; Adam, lr 0.002."""
+    """Our pointer policy of size 32, 5 customers; 32 instances, 2 tours each; Adam, lr 0.002."""
     return diverge(
         {name: _policy(name, encoder) for name, encoder in encoders(_HIDDEN, twins).items()},
         steps,
@@ -162,7 +163,7 @@ def _policy(name: str, encoder: Encoder) -> Runner:
     if name.startswith("rounding"):
         nudge(encoder, int(name.split()[1]))
     optimizer = torch.optim.Adam(learner.parameters(), lr=2e-3)
-    generator = UniformGenerator(num_customers=10, capacity=20)
+    generator = UniformGenerator(num_customers=_CUSTOMERS, capacity=_CAPACITY)
     unseen = generator(500, torch.Generator().manual_seed(0))
 
     def step(number: int) -> None:
@@ -192,7 +193,7 @@ def _counts(values: dict[int, float]) -> str:
 
 
 def _both(budget: Budget) -> tuple[Divergence, Divergence]:
-    return regression(budget.steps, budget.twins), policy(budget.policy_steps, budget.twins)
+    return regression(budget.steps, budget.twins), policy(budget.policy_steps, budget.policy_twins)
 
 
 def weights_part(budget: Budget) -> Fact:
@@ -253,7 +254,7 @@ def against_twins(budget: Budget) -> Fact:
 
 def policies(budget: Budget) -> Fact:
     """The pointer policy: Conv1d beside Linear's twins, at the end."""
-    run, last = policy(budget.policy_steps, budget.twins), budget.policy_steps
+    run, last = policy(budget.policy_steps, budget.policy_twins), budget.policy_steps
     return Fact(
         name="many steps, policy",
         claim="In a pointer policy Conv1d is clearly further from Linear than rounding takes "
@@ -262,9 +263,9 @@ def policies(budget: Budget) -> Fact:
             run.weights[last] > _CLEARLY * run.own_weights[last],
             run.cost[last] > _CLEARLY * run.own_cost[last],
         ),
-        figure=f"VRP10, weights after {_counts(run.weights)} steps: "
+        figure=f"{_CUSTOMERS} customers, weights after {_counts(run.weights)} steps: "
         f"{_beside_twins(run, 'weights')}; greedy cost: {_beside_twins(run, 'cost')} (Conv1d from "
-        f"Linear, beside the furthest of Linear's {budget.twins + 1} twins)",
+        f"Linear, beside the furthest of Linear's {budget.policy_twins + 1} twins)",
         why="Once a tour differs, two runs are as far apart as any two runs, whatever their "
         "encoders. One run of each cannot tell encoders apart. What comes after is in the study, "
         "whose runs end after 6,250 steps.",

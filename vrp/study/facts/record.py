@@ -35,7 +35,9 @@ class Budget:
         seeds: repetitions of the one-step experiment.
         steps: training steps of the regression.
         policy_steps: training steps of the pointer policy.
-        twins: copies of the linear network that start one rounding error away, at least 1.
+        twins: copies of the regression's linear network that start one rounding error away, at
+            least 1.
+        policy_twins: likewise of the pointer policy.
         seconds: of timing for each layer and shape.
         timed_steps: how many training steps are timed.
         step_configs: of the runs whose steps are timed, plain and complete, by encoder.
@@ -45,6 +47,7 @@ class Budget:
     steps: int
     policy_steps: int
     twins: int
+    policy_twins: int
     seconds: float
     timed_steps: int
     step_configs: Mapping[str, dict] = field(default_factory=dict)
@@ -53,8 +56,9 @@ class Budget:
 FULL = Budget(
     seeds=1000,
     steps=10_000,
-    policy_steps=1000,
+    policy_steps=10_000,
     twins=5,
+    policy_twins=1,
     seconds=0.5,
     timed_steps=200,
 )
@@ -63,6 +67,7 @@ FAST = Budget(
     steps=1000,
     policy_steps=100,
     twins=2,
+    policy_twins=1,
     seconds=0.05,
     timed_steps=20,
 )
