@@ -216,7 +216,8 @@ def settings_of(config: dict) -> str:
         found["leader_weight"] = config["leader_weight"]
     found |= _drawn(config["problem"])
     policy = config["policy"]
-    found |= {key: policy[key] for key in sorted(policy) if key not in ("_target_", "dropout")}
+    named = ("_target_", "dropout", "precision")  # are in other columns
+    found |= {key: policy[key] for key in sorted(policy) if key not in named}
     return " ".join(f"{key}={value}" for key, value in found.items())
 
 
