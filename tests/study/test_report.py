@@ -19,7 +19,7 @@ from vrp.study.analysis import Analysis
 from vrp.study.answer import tally, verdict_text
 from vrp.study.answer_embedding import embedding_costs
 from vrp.study.comparison import SETTINGS
-from vrp.study.document import Table
+from vrp.study.document import Section, Table, Text, to_html
 from vrp.study.learning_figures import labels_apart
 from vrp.study.report import make_report, write_report
 from vrp.study.statistics import holm
@@ -692,3 +692,16 @@ def test_rarely_seen_coordinates_are_a_table(whole):
     losses = {row[0]: float(row[-1].split()[0]) for row in rare.rows}
     assert losses["Linear"] == pytest.approx(2.0, abs=0.6)
     assert losses["Embedding"] == pytest.approx(8.1, abs=0.6)
+
+
+def test_the_page_breaks_lines_where_a_reader_would():
+    """Never between a number and its unit; columns of sentences are wide, heads may wrap."""
+    table = Table(
+        ("what", "cost"), (("a sentence of more than forty characters, say", "1.0 (0 to 2)"),)
+    )
+    parts = [Text("It takes 5 ms, 3 % of a step (p = 0.01, `p < 0.05`)."), table]
+    page = to_html("Title", [Section("Answer", tuple(parts))])
+    assert "5&nbsp;ms, 3&nbsp;% of a step (p&nbsp;=&nbsp;0.01, " in page
+    assert "p&nbsp;&lt;&nbsp;0.05" in page
+    assert '<td class="sentence">a sentence' in page
+    assert '<td class="number">1.0 (0 to 2)' in page

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -120,28 +121,39 @@ def _block_html(block: Block) -> str:
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
         case Table(header, rows):
-            head = "".join(_cell("th", block.is_number(i), x) for i, x in enumerate(header))
-            lines = "\n".join(
-                f"<tr>{''.join(_cell('td', block.is_number(i), x) for i, x in enumerate(row))}</tr>"
-                for row in rows
+            kinds = [_kind(block, column) for column in range(len(header))]
+            head, *lines = (
+                f"<tr>{''.join(map(partial(_cell, tag), kinds, row))}</tr>"
+                for tag, row in (("th", header), *(("td", row) for row in rows))
             )
+            body = "\n".join(lines)
             return (
-                f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
-                f"<tbody>{lines}</tbody></table></div>"
+                f'<div class="wide"><table><thead>{head}</thead>\n'
+                f"<tbody>{body}</tbody></table></div>"
             )
 
 
-def _cell(tag: str, is_number: bool, text: str) -> str:
-    kind = ' class="n"' if is_number else ""
-    return f"<{tag}{kind}>{_inline(text)}</{tag}>"
+def _kind(table: Table, column: int) -> str:
+    """Class of its cells: a number, a sentence, or a few words."""
+    if table.is_number(column):
+        return "number"
+    return "sentence" if max((len(row[column]) for row in table.rows), default=0) > 40 else "words"
+
+
+def _cell(tag: str, kind: str, text: str) -> str:
+    return f'<{tag} class="{kind}">{_inline(text)}</{tag}>'
 
 
 def _inline(text: str) -> str:
     escaped = html.escape(text, quote=False)
     escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
     escaped = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
+    escaped = _TOGETHER.sub("&nbsp;", escaped)
     return escaped.replace("\\*", "*")
 
+
+# Spaces at which no line ends: `5 %`, `5 ms`, `p = 0.05`, `p < 0.05`.
+_TOGETHER = re.compile(r"(?<=\d) (?=%|m?s\b)|(?<=\bp) (?==|&lt;)|(?<=\bp =) |(?<=\bp &lt;) ")
 
 _STYLE = (
     "body{max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff;"
@@ -151,7 +163,8 @@ _STYLE = (
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:1rem 0}"
     "th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
     "th{border-bottom:2px solid #888}"
-    ".n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}"
+    ".number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}"
+    ".words{min-width:5rem}.sentence{min-width:16rem}th{vertical-align:bottom}"
     "code{background:#f2f2f2;padding:0 .2em;border-radius:3px}"
     "figure{margin:1.5rem 0}img{max-width:100%;height:auto}"
     "figcaption{font-size:.85rem;color:#444}"
