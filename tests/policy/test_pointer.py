@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from situations import SITUATIONS, uniform
 from textbook import Play, random_play, textbook_log_prob, textbook_logits
 from torch import Tensor
 
-from vrp.policy import PointerPolicy
+from vrp.policy import AttentionPolicy, PointerPolicy
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
@@ -336,13 +337,16 @@ def test_replay_keeps_every_weight(encoder):
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
 
 
-def test_same_seed_same_decoder():
-    """The decoder starts from the same numbers whichever encoder stands before it."""
+@pytest.mark.parametrize(
+    "build", [PointerPolicy, partial(AttentionPolicy, num_layers=2, num_heads=2)]
+)
+def test_same_seed_same_decoder(build):
+    """All but the encoder starts from the same numbers whichever encoder it is."""
     starts = []
     for encoder in (Conv1dEncoder(SIZE), LinearEncoder(SIZE), EmbeddingEncoder(SIZE)):
-        policy = PointerPolicy(encoder, SIZE)
+        policy = build(encoder, SIZE)
         policy.initialise(5)
-        rest = {k: v for k, v in policy.state_dict().items() if not k.startswith("encoder.")}
+        rest = {k: v for k, v in policy.state_dict().items() if "encoder." not in k}
         starts.append(rest)
     assert len(starts[0]) > 10
     for other in starts[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -37,7 +38,7 @@ from vrp.study.facts import (  # noqa: E402
     speed,
     weights,
 )
-from vrp.study.facts.record import DEPENDS, FALSE, TRUE, Fact, error_of, verdict  # noqa: E402
+from vrp.study.facts.record import DEPENDS, FALSE, FULL, TRUE, Fact, error_of, verdict  # noqa: E402
 from vrp.study.facts.subjects import CONTROLS  # noqa: E402
 from vrp.study.steps import StepTime  # noqa: E402
 
@@ -161,6 +162,23 @@ def test_the_stored_table_is_of_these_claims(facts):
     made = [line for line in page.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[:3] for row in rows] == [row.split(" | ")[:3] for row in made]
     assert set(facts) >= CONTROLS
+
+
+def test_the_stored_table_is_of_this_budget():
+    """Its steps, seeds and twins are those of a whole run now, which took under ten minutes."""
+    text = STORED.read_text()
+    assert f"pointer policy, after {_until(FULL.policy_steps)}" in text
+    assert f"5 customers, weights after {_until(FULL.policy_steps)} steps" in text
+    assert f"regression, after {_until(FULL.steps)} steps" in text
+    for twins in (FULL.twins, FULL.policy_twins):
+        assert f"the furthest of Linear's {twins + 1} twins" in text
+    assert f"% of {FULL.seeds:,} seeds agree" in text
+    (seconds,) = re.findall(r"full budget, (\d+) seconds on", text)
+    assert int(seconds) < 600
+
+
+def _until(steps: int) -> str:
+    return ", ".join(f"{step:,}" for step in many_steps.powers(steps))
 
 
 def test_the_stored_verdicts_are_the_certain_ones():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from vrp.study.analysis import Analysis, mean_of
 from vrp.study.answer import tally
@@ -76,7 +77,7 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         span(run.threads for run in runs if run.threads is not None),
         span(run.side_by_side for run in runs if run.side_by_side is not None),
         _words(run.precision for run in runs),
-        _words(run.commit for run in runs),
+        _commits(runs),
     )
 
 
@@ -89,6 +90,14 @@ def _hours(runs: Iterable[Run]) -> str:
 
 def _words(values: Iterable[str]) -> str:
     return ", ".join(sorted({value for value in values if value})) or "-"
+
+
+def _commits(runs: Sequence[Run]) -> str:
+    """Each with the number of runs that recorded it, unless all did."""
+    found = Counter(run.commit for run in runs if run.commit)
+    if list(found.values()) == [len(runs)]:
+        return next(iter(found))
+    return ", ".join(f"{commit} ({n} of {len(runs)})" for commit, n in sorted(found.items())) or "-"
 
 
 def _lost(analysis: Analysis) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vrp.study.analysis import Analysis, Effect
 from vrp.study.learning import Slowdown
-from vrp.study.suspects import strikes
+from vrp.study.suspects import in_short, strikes
 from vrp.study.wording import (
     between,
     change,
@@ -27,7 +27,8 @@ def changes_tried(analysis: Analysis) -> list[str]:
     were tried.
     """
     usual = analysis.plan.problem
-    found = [*_closest(analysis), *(_tried(analysis, usual) or ["No data."])]
+    found = [*_closest(analysis), *_what_they_are(analysis)]
+    found += _tried(analysis, usual) or ["No data."]
     for problem in analysis.effects:
         if problem != usual and (said := " ".join(_tried(analysis, problem))):
             found.append(f"**On {title(problem)}:** {said[0].lower()}{said[1:]}")
@@ -45,11 +46,19 @@ def _closest(analysis: Analysis) -> list[str]:
     if not found:
         return []
     is_shown, _, problem, effect = max(found, key=lambda each: each[:2])
-    shown = "" if is_shown else f", though not shown after correction ({p_text(effect.p)})"
+    shown = "" if is_shown else f", though not shown after correction, {p_text(effect.p)}"
     return [
         "Closest to what is reported, longer training with worse results: "
-        f"`{effect.name}` on {title(problem)}{shown}."
+        f"`{effect.name}` on {title(problem)}, with tours {change(effect.comparison.percent)} "
+        f"({in_text(effect.comparison.percent)}{shown})."
     ]
+
+
+def _what_they_are(analysis: Analysis) -> list[str]:
+    """Each change in a few words."""
+    names = dict.fromkeys(e.name for p in analysis.effects for e in analysis.suspects(p))
+    known = [f"`{name}`, {in_short(name)}" for name in names if in_short(name)]
+    return [f"What was tried: {'; '.join(known)}."] if known else []
 
 
 def _is_late(effect: Effect) -> bool:
@@ -124,8 +133,8 @@ def _reproduces(first: Sequence[Effect]) -> str:
     none = "none is shown to make training longer and its results worse in the end"
     if best.shows == "longer tours, stops learning":
         return (
-            f"{none}; {names} {'stops' if one else 'stop'} it: nothing is learned after a tenth of "
-            "the budget, and tours stay longer"
+            f"{none}; {names} {'stops' if one else 'stop'} learning: the cost on validation does "
+            "not fall after a tenth of the budget, and tours stay longer"
         )
     only = "tours" if best.is_longer else "training"
     return f"{none}; {names} {'makes' if one else 'make'} {only} longer"

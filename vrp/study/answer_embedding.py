@@ -28,18 +28,19 @@ def embedding_costs(analysis: Analysis) -> list[str]:
         text += ": neither a cost nor a gain is shown"
     else:
         text += ": it costs tour length" if percent.value > 0 else ": it shortens tours"
-    fall = late_fall(analysis.points, found.ours, LATE)
-    if fall is not None and fall.low > 0 and fall.high > found.margin_percent:
-        text += (
-            f" at {found.ours[0].instances:,} instances, where its curve still falls by "
-            f"{number(fall.value, 2)} % in the last quarter"
-        )
-    text += "."
+    text += f" at {found.ours[0].instances:,} instances{_still_falling(analysis, found)}."
     plain = next((e for e in analysis.tables(problem) if not e.variant), None)
     if plain is not None and plain.slowdown is not None:
         text += f" In learning, {late(plain.slowdown)}."
     longer = [_after_more(analysis, other) for other in _longer(analysis).values()]
     return [text, *longer, *_embedding_elsewhere(analysis), *_best_table(analysis, problem)]
+
+
+def _still_falling(analysis: Analysis, found: Comparison) -> str:
+    fall = late_fall(analysis.points, found.ours, LATE)
+    if fall is None or fall.low <= 0 or is_flat(fall, found.margin_percent):
+        return ""
+    return f", where its curve still falls by {number(fall.value, 2)} % in the last quarter"
 
 
 def _longer(analysis: Analysis) -> dict[str, Comparison]:
@@ -52,9 +53,10 @@ def _longer(analysis: Analysis) -> dict[str, Comparison]:
 
 
 def _after_more(analysis: Analysis, found: Comparison) -> str:
+    budget, seeds = found.ours[0].instances, count(len(found.seeds), "seed")
     text = (
-        f"After {found.ours[0].instances:,} instances its tours are {change(found.percent)} than "
-        f"Linear's after as many ({in_text(found.percent)}, {count(len(found.seeds), 'seed')}"
+        f"Trained anew for {budget:,} instances its tours are {change(found.percent)} than "
+        f"Linear's after as many ({in_text(found.percent)}, {seeds}"
         f"{_unless_shown(analysis, found)})"
     )
     runs = analysis.study.plain(found.test)["embedding"].values()
@@ -75,11 +77,12 @@ def _best_table(analysis: Analysis, problem: str) -> list[str]:
     best = min(tried, key=lambda effect: effect.comparison.percent.value)
     percent, seeds = best.comparison.percent, len(best.comparison.seeds)
     several = f", {seeds} seeds" if seeds > 1 else ""
-    return [
+    text = (
         f"Of {count(len(tried), 'other table')} tried, the best by its mean has "
         f"{bins_of(best.variant)} bins ({kind_of(best.variant)}; section 7): its tours are "
-        f"{change(percent)} than Linear's ({in_text(percent)}{several})."
-    ]
+        f"{change(percent)} than Linear's ({in_text(percent)}{several})"
+    )
+    return [text + ("; chosen as the best, it is flattered." if len(tried) > 1 else ".")]
 
 
 def _embedding_elsewhere(analysis: Analysis) -> list[str]:
@@ -91,8 +94,12 @@ def _embedding_elsewhere(analysis: Analysis) -> list[str]:
             continue
         is_clustered = "clustered" in c.test.test_set
         where = "clustered instances" if is_clustered else title(c.test.problem)
+        if is_clustered and c.test.problem != analysis.plan.problem:
+            where += f", trained on {title(c.test.problem)},"
         how = "" if c.test.decode == analysis.plan.decode else f", {c.test.decode},"
         rest = in_text(c.percent) + _unless_shown(analysis, c)
+        is_main = c.test == analysis.study.main_test(c.test.problem)
+        rest += _still_falling(analysis, c) if is_main else ""
         parts.append(f"on {where}{how} {change(c.percent)} ({rest})")
     return [f"Its tours elsewhere: {'; '.join(parts)}."] if parts else []
 

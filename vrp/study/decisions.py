@@ -112,7 +112,10 @@ def _unplanned(analysis: Analysis) -> str:
 def _pilot(analysis: Analysis) -> Block:
     """The pilot's spread, and the seeds it asks for."""
     plan = analysis.plan
-    pilots = [c for c in analysis.study.pilots() if c.equivalence is not None]
+    pilots = [
+        pilot for pilot in analysis.study.pilots()
+        if pilot.equivalence is not None and pilot.test == analysis.study.planned_test
+    ]  # fmt: skip
     if not pilots:
         return Text("No data from a pilot: no two seeds of a sweep named pilot have both encoders.")
     items = []

@@ -149,7 +149,8 @@ class Curves:
             reference: runs that the target is the mean of; those without a curve are left out.
 
         Returns:
-            None without curves, or where the target is no better than an untrained policy.
+            None without curves, or where the target is no better than an untrained policy. Pairs
+            whose reference does not reach the target are left out.
         """
         early = [c.at(_TARGET * c.instances[-1]) for c in self.of(reference)]
         if not early:
@@ -161,7 +162,7 @@ class Curves:
             if len(both) < 2:
                 continue
             at = [curve.first_below(target) for curve in both]
-            if 0 in at:
+            if 0 in at or at[1] is None:
                 continue
             reached += at[0] is not None
             mine, other = (

@@ -35,6 +35,9 @@ def results(analysis: Analysis) -> Section:
             continue
         rows = [run for runs in plain.values() for run in runs.values()]
         is_main = test == analysis.study.main_test(test.problem)
+        is_yardstick = len(plain) == 1 and _is_of_changes(analysis, test.problem)
+        if is_yardstick and not is_main:
+            continue
         split = "split deliveries" if rows[0].split_delivery else "whole deliveries"
         blocks.append(
             Text(
@@ -46,7 +49,7 @@ def results(analysis: Analysis) -> Section:
             )
         )
         blocks.append(_encoder_table(analysis, plain))
-        known = _published(test, rows[0])
+        known = [] if is_yardstick else _published(test, rows[0])
         if known:
             blocks.append(_published_table(test, known, plain))
         if len(plain) > 1:
@@ -55,6 +58,11 @@ def results(analysis: Analysis) -> Section:
             blocks += _speed(analysis, test.problem)
     blocks += _speed_figure(analysis)
     return Section("Results by encoder", tuple(blocks) or (Text("No data: no run is counted."),))
+
+
+def _is_of_changes(analysis: Analysis, problem: str) -> bool:
+    """Whether changes were tried there, which the one encoder as it is serves to judge."""
+    return problem != analysis.plan.problem and problem in analysis.effects
 
 
 def _no_gap(rows: Iterable[Run]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,31 +19,49 @@ from vrp.study.records import BLIND
 from vrp.study.statistics import mean_interval, one_seed
 from vrp.study.wording import estimate, name, number, share, span, title
 
-# What each change is, and which layer it befalls when the one takes the place of the other.
+
+@dataclass(frozen=True)
+class _Change:
+    """A change to plain Linear.
+
+    Attributes:
+        short: in a few words.
+        rest: what else a reader of the table wants to know of it.
+        strikes: the layer that it befalls when one takes the place of the other, or `both`.
+    """
+
+    short: str
+    rest: str
+    strikes: str
+
+
 _CHANGES = {
-    "reshaped": (
-        "Linear after a `reshape` of Conv1d's (N, 2, V) to (N, V, 2) where a transpose was meant: "
-        "coordinates of different nodes mix; a Conv1d in the place of a Linear invites the like",
+    "reshaped": _Change(
+        "a `reshape` where a transpose was meant",
+        ": Linear after (N, 2, V) became (N, V, 2), so coordinates of different nodes mix; a "
+        "Conv1d in the place of a Linear invites the like",
         "Linear",
     ),
-    "flattened": (
-        "one Linear over all coordinates at once, not one per node; the right map is one of those "
-        "that it can learn",
+    "flattened": _Change(
+        "one Linear over all coordinates at once, not one per node",
+        "; the right map is one of those that it can learn",
         "Linear",
     ),
-    "strict_mask": (
-        "a customer whose demand equals the load may not be served, `demand < load`: the right "
-        "mask on a vehicle that holds one less",
+    "strict_mask": _Change(
+        "a customer whose demand equals the load may not be served",
+        ", `demand < load`: the right mask on a vehicle that holds one less",
         "both",
     ),
-    "tf32": (
-        "the encoder's products in TF32, emulated; on a GPU that is cuDNN's default",
-        "Conv1d",
+    "tf32": _Change(
+        "the encoder's products in TF32", ", emulated; on a GPU that is cuDNN's default", "Conv1d"
     ),
-    "glorot": ("the encoder starts with Glorot's weights and no bias, as in TensorFlow", "both"),
-    "dropout": ("dropout of 0.1 on the LSTM's input, as in the paper", "both"),
-    BLIND: ("no coordinates at all, a yardstick", "-"),
+    "glorot": _Change(
+        "an encoder that starts with Glorot's weights and no bias", ", as in TensorFlow", "both"
+    ),
+    "dropout": _Change("dropout of 0.1 on the LSTM's input", ", as in the paper", "both"),
+    BLIND: _Change("no coordinates at all", ", a yardstick", "-"),
 }
+_UNKNOWN = _Change("", "", "-")
 
 _SHOWN = (1, 2)  # percent: differences that a single pair of runs is asked for
 _PARTS = (0.1, 0.25, 0.5, 1.0)  # of the budget
@@ -51,7 +70,17 @@ _FINE = tuple(part / 20 for part in range(2, 21))
 
 def strikes(change: str) -> str:
     """Which layer a change befalls, new in the other's place: one, `both`, or `-` if unknown."""
-    return _CHANGES.get(change, ("", "-"))[1]
+    return _CHANGES.get(change, _UNKNOWN).strikes
+
+
+def in_short(change: str) -> str:
+    """What a change is, in a few words; empty if unknown."""
+    return _CHANGES.get(change, _UNKNOWN).short
+
+
+def _described(change: str) -> str:
+    known = _CHANGES.get(change, _UNKNOWN)
+    return f"{known.short}{known.rest}" or "-"
 
 
 def suspects_section(analysis: Analysis) -> Section:
@@ -109,7 +138,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     rows = tuple(
         (
             f"`{effect.name}`",
-            _CHANGES.get(effect.name, ("-",))[0] if effect.variant else "no change, a control",
+            _described(effect.name) if effect.variant else "no change, a control",
             strikes(effect.name),
             str(len(effect.rows)),
             span(r.parameters for r in effect.rows if r.parameters is not None),

@@ -115,8 +115,8 @@ def forward_grid(budget: Budget, measure: Callable[..., dict[str, float]] = _for
         verdict=verdict(*cases),
         figure=f"Conv1d's time over Linear's, channels second and transposed: {shown}",
         why="With few input channels there is little to compute, and the cost of the call and of "
-        "the layout decides. With 128 the libraries do: on another processor, a Zen 5, Conv1d took "
-        "0.80 and 0.93 times as long there.",
+        "the layout decides. With 128 the libraries' products do, which another processor may rank "
+        "otherwise.",
     )
 
 
