@@ -259,7 +259,9 @@ def test_effects_and_ranks_are_those_put_in(whole):
         text,
     )
     assert re.search(r"Not decided: .*`tf32` \(", text)
-    assert re.search(r"with worse results: `reshape` on VRP10, with tours [56]\.\d\d % longer \(", text)
+    assert re.search(
+        r"with worse results: `reshape` on VRP10, with tours [56]\.\d\d % longer \(", text
+    )
 
 
 def test_no_change_is_blamed_without_reason():

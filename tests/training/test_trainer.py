@@ -260,6 +260,21 @@ def test_rounded_products_are_recorded(overrides, products, make_trainer: Make, 
     assert ("products are bfloat16" in capsys.readouterr().out) is rounded
 
 
+@pytest.mark.parametrize("changes", [True, False])
+def test_products_that_change_on_the_way_are_said(changes, make_trainer: Make, capsys):
+    """A run of `auto` may be resumed where the processor multiplies otherwise."""
+    begun = make_trainer(*ATTENTION, "policy.precision=auto")
+    begun.run()
+    here = last(begun)["products"]
+    there = {"float32": "bfloat16", "bfloat16": "float32"}[here] if changes else here
+    checkpoint = last(begun) | {"products": there}
+    capsys.readouterr()
+    config = begun.config | {"max_instances": 16}
+    Trainer(config, begun.folder, torch.device("cpu"), time.perf_counter(), checkpoint).run()
+    said = f"products were {there} and are {here} here" in capsys.readouterr().out
+    assert said is changes
+
+
 def test_rounding_beyond_the_limit(make_trainer: Make, monkeypatch, capsys):
     """Said once, in whichever validation comes first; the summary holds what the last one found."""
     found = iter([0.2, 1.2, 0.9, 1.5])

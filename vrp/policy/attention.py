@@ -175,7 +175,7 @@ class AttentionPolicy(Policy):
                 initialise_layers(child, self.init, seed, f"{name}.")
 
     def compile_kernels(self) -> None:
-        """Nothing: what the compiler makes of these loops is slower on a CPU.
+        """Nothing: what the compiler makes of these loops is slower on a CPU, or hardly faster.
 
         `scripts/benchmark_parts.py` measures both.
         """

@@ -27,7 +27,7 @@ class InstanceNorm(nn.Module):
 
 
 class _InstanceNorm(torch.autograd.Function):
-    """Keeps one tensor of the input's size; PyTorch's own takes ten times as long on a CPU."""
+    """Keeps one tensor of the input's size; PyTorch's own takes twice as long or more on a CPU."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, nodes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -105,6 +105,7 @@ class Trainer:
             self.started_from = resumed["started_from"]
             if found := resumed["validating"]:
                 self._found = [Solution(**found)]
+        self._products_before = resumed["products"] if resumed else None
         self._warned_of_rounding = False
         self._compiled = False
         self._compiles = False  # in the next step, whose time then does not count
@@ -141,6 +142,12 @@ class Trainer:
                     )
                 if caution := self.learner.baseline.caution(config["max_instances"]):
                     self.log.say(caution)
+                now = products(self.learner.policy, self.device)
+                if self._products_before not in (None, now):
+                    self.log.say(
+                        f"products were {self._products_before} and are {now} here "
+                        "(policy.precision=auto): the training goes on otherwise than it would have"
+                    )
                 if begins:
                     self.log.hyperparameters(config)
                 if progress.step > _COMPILE_AT:  # what comes before the next step, too
