@@ -119,15 +119,20 @@ def test_tables(analysis):
     cost = {name: e.comparison.percent.value for name, e in effects.items()}
     single = {name for name, e in effects.items() if len(e.rows) == 1}
     assert single == {*(f"bins={n},matched" for n in (16, 32, 128)),
-                      *(f"joint,bins={n},matched" for n in (16, 32, 64))}  # fmt: skip
+                      *(f"joint,bins={n},matched" for n in (8, 16, 32, 64))}  # fmt: skip
     assert all(len(e.rows) == 2 for name, e in effects.items() if name and name not in single)
     few = sorted(cost[f"bins={bins}"] for bins in (8, 16, 32))
     said(f"8, 16 and 32 bins cost {number(few[0], 1)} to {number(few[-1], 1)} %")
     said(f"128 bins {number(cost['bins=128'], 0)} %, 256 bins {number(cost['bins=256'], 0)} %")
     said(f"Started on the scale of Linear's outputs it costs {number(cost['matched'], 1)} %")
-    said(f"costs {number(cost['joint,bins=8'], 1)} % with 8 bins and ends like a blind policy")
+    joint = [number(cost[f"joint,bins={bins}"], 1) for bins in (8, 16)]
+    said("costs {} % with 8 bins, {} % with 16 and ends like a blind policy".format(*joint))
+    few, many = (number(cost[f"bins={bins},matched"], p) for bins, p in ((8, 1), (256, 0)))
+    said(f"8 bins per axis cost {few} % and 256 bins {many} % (two seeds)")
     some = [number(cost[f"bins={bins},matched"], 1) for bins in (16, 32, 128)]
-    said("16 and 32 bins per axis cost {} and {} %, 128 bins {} %".format(*some))
+    said("16, 32 and 128 bins {}, {} and {} % (one seed)".format(*some))
+    some = [number(cost[f"joint,bins={bins},matched"], 1) for bins in (8, 16)]
+    said("with one table, one seed each, 8 and 16 bins cost {} and {} %".format(*some))
     blind = effect(analysis, "blind").comparison.percent.value
     for bins in (32, 64):
         assert abs(cost[f"joint,bins={bins}"] - blind) < 1

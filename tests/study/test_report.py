@@ -456,7 +456,7 @@ def test_a_run_is_counted_once_on_further_sets():
     runs += [replace(r, sweep="tables") for r in runs if r.encoder == "embedding"][:3]
     runs += [replace(r, test_set="clustered10", gap=None, reference_instances=None) for r in runs]
     text = make_report(runs, [], replace(PLAN, sweeps=("encoders",))).markdown
-    assert re.search(r"\| VRP10 \| `clustered10`, greedy \| embedding \| 5 \|", text)
+    assert re.search(r"\| VRP10 \| `clustered10`, greedy \| Embedding \| 5 \|", text)
 
 
 def test_the_main_test_of_another_policy():

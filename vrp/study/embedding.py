@@ -179,26 +179,40 @@ def _loses_more(analysis: Analysis) -> str:
 
 def _other_sets(analysis: Analysis) -> list[Block]:
     """Every kind of run on the sets that its problem's main test is not about."""
+    kinds = _kinds(analysis)
+    if not kinds:
+        return [Text("Further test sets: no data.")]
+    has_gaps = any(run.gap is not None for runs in kinds.values() for run in runs)
     rows = []
-    for (test, encoder, variant), runs in _kinds(analysis).items():
+    for (test, encoder, variant), runs in kinds.items():
+        found = None
+        if (encoder, variant) != ("linear", ""):
+            found = analysis.study.against_linear(encoder, variant, test)
         rows.append(
             (
                 title(test.problem),
                 f"`{test.test_set}`, {test.decode}",
-                f"{encoder} {variant}".strip(),
+                _kind_name(encoder, variant),
                 str(len(runs)),
                 estimate(mean_interval(costs(runs)), 4),
-                _gap(runs),
+                estimate(found and found.percent, 2, sign=True, unit=" %"),
+                *([_gap(runs)] if has_gaps else []),
                 _loss(analysis, runs),
             )
         )
-    if not rows:
-        return [Text("Further test sets: no data.")]
     header = (
-        "problem", "test set", "encoder", "runs", "cost (95 % interval)", "gap to reference",
+        "problem", "test set", "encoder", "runs", "cost (95 % interval)",
+        "against linear, there", *(["gap to reference"] if has_gaps else []),
         "cost against the main test set",
     )  # fmt: skip
-    return [Text("**Further test sets**"), Table(header, tuple(rows))]
+    return [Text("**Further test sets**, of all kinds of runs"), Table(header, tuple(rows))]
+
+
+def _kind_name(encoder: str, variant: str) -> str:
+    """Linear's changes by their names, Embedding's tables in words."""
+    if encoder == "embedding" and variant:
+        return f"Embedding, {bins_of(variant)} bins, {kind_of(variant)}"
+    return name(encoder) + (f", `{variant}`" if variant else "")
 
 
 def _kinds(analysis: Analysis) -> dict[tuple[Test, str, str], list[Run]]:

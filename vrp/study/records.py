@@ -43,7 +43,8 @@ class Run:
         run: its name in the sweep.
         status: one of `STATUSES`; stopped means before its budget was used.
         error: what a failed run died of, in one line.
-        problem: such as vrp10.
+        problem: such as vrp10, with what makes another problem of it to compare on: vehicle,
+            policy, learning rate or a budget beyond the study's usual one (vrp10-rate0.0003).
         num_customers: C.
         capacity: of a vehicle.
         split_delivery: whether a customer may be served in several visits.
