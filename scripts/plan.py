@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from scripts.checks import UsageError, check_config, one_line
+from scripts.checks import UsageError, check_config, choices, one_line
 from scripts.overrides import config_groups, jobs, leaves, read_overrides
 from scripts.resolve import plain_config
 from scripts.sweep import holds_checkpoint, holds_run, sweep_overrides
@@ -124,13 +124,23 @@ class _Composer:
             try:
                 composed = hydra.compose(self.config_name, [*selection], return_hydra_config=True)
             except Exception as error:  # the lines after the first are advice that holds no more
-                raise UsageError(str(error).partition("\n")[0]) from error
+                said = self._foreign(job) or str(error).partition("\n")[0]
+                raise UsageError(said) from error
             self.composed[selection] = composed
         composed = self.composed[selection]
         if composed is not self.current:  # what ${hydra:...} reads
             HydraConfig.instance().set_config(composed)
             self.current = composed
         return composed
+
+    def _foreign(self, job: list[Override]) -> str | None:
+        """What is wrong with an override that chooses of a group of another program's; or None."""
+        chosen = hydra.compose(self.config_name, return_hydra_config=True).hydra.runtime.choices
+        own = [group for group in chosen if not group.startswith("hydra/")]
+        for name in (override.key_or_group for override in job):
+            if name in self.groups and name not in chosen:
+                return f"{name}: no choice of this program; {choices(name, own)}"
+        return None
 
     def job(self, job: list[Override], added: set[str]) -> DictConfig:
         """The job's config; keys that the config files do not have are put into `added`."""

@@ -20,7 +20,8 @@ sys.path.append(str(ROOT / "tests" / "policy"))
 
 from published_networks import kool_state, pomo_state  # noqa: E402
 
-from scripts.checks import check_config  # noqa: E402
+from scripts.checks import UsageError, check_config  # noqa: E402
+from scripts.plan import make_plan  # noqa: E402
 from scripts.resolve import plain_config  # noqa: E402
 from scripts.schema import BenchmarkConfig, EvaluateConfig, TrainConfig  # noqa: E402
 from scripts.signatures import signature_of  # noqa: E402
@@ -163,3 +164,17 @@ def test_presets_are_the_published_networks(preset, as_published, sizes):
     names = "num_layers", "num_heads", "feed_forward_dim", "embedding_dim"
     assert tuple(given[name] for name in names) == sizes
     assert len(policy.state_dict()) == len(convert(state).weights)
+
+
+@pytest.mark.parametrize(
+    ("schema", "config_name", "argument", "allowed"),
+    [
+        (TrainConfig, "config", "decode=beam", "baseline"),
+        (EvaluateConfig, "evaluate", "policy=pomo", "decode"),
+    ],
+)
+def test_a_choice_of_another_program_is_named(schema, config_name, argument, allowed):
+    """With those of this one."""
+    name = argument.partition("=")[0]
+    with pytest.raises(UsageError, match=rf"^{name}: no choice of this program; .*{allowed}"):
+        make_plan(schema, config_name, ROOT, [argument], multirun=False, shown=True)
