@@ -135,7 +135,7 @@ class _Composer:
 
     def _foreign(self, job: list[Override]) -> str | None:
         """What is wrong with an override that chooses of a group of another program's; or None."""
-        chosen = hydra.compose(self.config_name, return_hydra_config=True).hydra.runtime.choices
+        chosen = hydra.compose(self.config_name, [], return_hydra_config=True).hydra.runtime.choices
         own = [group for group in chosen if not group.startswith("hydra/")]
         for name in (override.key_or_group for override in job):
             if name in self.groups and name not in chosen:
