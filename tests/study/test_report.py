@@ -711,3 +711,49 @@ def test_the_page_breaks_lines_where_a_reader_would():
     assert "p&nbsp;&lt;&nbsp;0.05" in page
     assert '<td class="sentence">a sentence' in page
     assert '<td class="number">1.0 (0 to 2)' in page
+
+
+def test_where_embedding_was_tested_is_said():
+    """Clustered instances with what was trained; a curve that still falls, where it does."""
+    runs = pairs({"conv1d": 0, "linear": 0, "embedding": 2}, 4)
+    longer = [
+        replace(made, budget=800_000, instances=800_000, problem="vrp10-instances800000")
+        for made in pairs({"linear": 0, "embedding": 1}, 3, sweep="longer", draw=1)
+    ]
+    larger = pairs({"conv1d": 0, "linear": 0, "embedding": 3}, 4, problem="vrp20", draw=2)
+    runs += longer + larger
+    runs += [replace(made, test_set="clustered10") for made in (*runs[:12], *longer)]
+    points = [p for made in larger for p in curve(made, 4.0 if made.encoder == "embedding" else 1)]
+    said = next(t for t in embedding_costs(Analysis(runs, points, PLAN)) if "elsewhere" in t)
+    assert said.count("on clustered instances") == 2
+    assert said.count("on clustered instances, trained on VRP10 (800,000 instances), ") == 1
+    assert re.search(r"on VRP20 \S+ % longer \(.* where its curve still falls by \S+ %", said)
+    assert said.count("still falls") == 1
+
+
+def test_linear_that_only_serves_to_judge_changes_has_one_table():
+    """At another rate: no literature, no further test set; the plan's problem has all."""
+    runs = exactly([0.0, 0.01, 0.02])
+    for variant, cost in (("", 6.0), ("flattened", 6.2)):
+        for seed in range(3):
+            made = run("linear", seed, cost + seed / 100, "rate", variant, learning_rate=3e-4)
+            runs.append(replace(made, problem="vrp10-rate0.0003", capacity=20))
+    runs += [replace(made, test_set="clustered10") for made in runs]
+    found = words(section(make_report(runs, [], PLAN), "Results by encoder"))
+    assert found.count("**VRP10 (learning rate 0.0003)") == 1
+    assert found.count("**VRP10, `") == 2
+
+
+def test_commits_are_counted():
+    """Where only some runs recorded one, it is said how many."""
+    runs = exactly([0.0, 0.1, 0.2])
+    table = next(
+        b for b in section(make_report(runs, [], PLAN), "run").blocks if isinstance(b, Table)
+    )
+    assert table.rows[0][-1] == "0123abc"
+    runs[:4] = [replace(made, commit="") for made in runs[:4]]
+    runs[4] = replace(runs[4], commit="fedcba9")
+    table = next(
+        b for b in section(make_report(runs, [], PLAN), "run").blocks if isinstance(b, Table)
+    )
+    assert table.rows[0][-1] == "0123abc (1 of 6), fedcba9 (1 of 6)"

@@ -69,7 +69,7 @@ def refuse_other_weights(folder: Path, checkpoint: dict, learner: Learner) -> No
         learner: that its config describes.
     """
     parts = ("policy", "baseline")
-    others = ("optimizer", "progress", "rounding", "started_from", "validating")
+    others = ("optimizer", "progress", "rounding", "products", "started_from", "validating")
     _refuse(folder, _missing((*parts, *others), checkpoint))
     known = [field.name for field in fields(Progress)]
     _refuse(folder, _misnamed(known, checkpoint["progress"], "progress."))
