@@ -757,3 +757,13 @@ def test_commits_are_counted():
         b for b in section(make_report(runs, [], PLAN), "run").blocks if isinstance(b, Table)
     )
     assert table.rows[0][-1] == "0123abc (1 of 6), fedcba9 (1 of 6)"
+
+
+def test_a_pair_whose_linear_never_gets_there_says_nothing_of_speed():
+    """Its own budget would be no measure of what the change costs."""
+    runs = exactly([0.0, 0.01, 0.02])
+    late = {"val_gap": 60.0}
+    runs = [replace(r, **late) if (r.encoder, r.seed) == ("linear", 0) else r for r in runs]
+    runs += [run("linear", s, 5.2, "suspects", "slow") for s in range(3)]
+    (effect,) = Analysis(runs, curves(runs), PLAN).suspects("vrp10")
+    assert (effect.slowdown.reached, effect.slowdown.count) == (2, 2)
