@@ -38,6 +38,7 @@ from vrp.study.facts import (  # noqa: E402
     speed,
     weights,
 )
+from vrp.study.facts.divergence import Divergence, powers  # noqa: E402
 from vrp.study.facts.record import DEPENDS, FALSE, FULL, TRUE, Fact, error_of, verdict  # noqa: E402
 from vrp.study.facts.subjects import CONTROLS  # noqa: E402
 from vrp.study.steps import StepTime  # noqa: E402
@@ -178,7 +179,7 @@ def test_the_stored_table_is_of_this_budget():
 
 
 def _until(steps: int) -> str:
-    return ", ".join(f"{step:,}" for step in many_steps.powers(steps))
+    return ", ".join(f"{step:,}" for step in powers(steps))
 
 
 def test_the_stored_verdicts_are_the_certain_ones():
@@ -328,7 +329,7 @@ def test_adam_and_signs_counts_flips(monkeypatch):
 @pytest.mark.parametrize(("conv1d", "expected"), [(1.0, FALSE), (10.0, TRUE)])
 def test_divergence_is_judged_beside_the_twins(monkeypatch, conv1d, expected):
     """Conv1d must be clearly further from Linear than Linear's twins are."""
-    run = many_steps.Divergence(
+    run = Divergence(
         {10: conv1d, 20: conv1d}, {10: conv1d, 20: conv1d}, {10: 1.0, 20: 1.0}, {10: 1.0, 20: 1.0}
     )
     monkeypatch.setattr(many_steps, "regression", lambda *_: run)
@@ -348,12 +349,6 @@ def test_a_twin_is_one_rounding_error_away():
     apart = second.layer.weight - first.layer.weight
     assert (apart != 0).sum() == 1
     assert 0 < apart[1, 0] < 1e-7
-
-
-@pytest.mark.parametrize(("steps", "expected"), [(1, [1]), (20, [1, 10, 20]), (100, [1, 10, 100])])
-def test_powers(steps, expected):
-    """The last step is always among them."""
-    assert many_steps.powers(steps) == expected
 
 
 def _taken(*seconds: float):

@@ -1,25 +1,22 @@
 """Conv1d against Linear over many training steps, and Linear against itself.
 
-All networks of an experiment start from the same numbers and see the same batches. The twins are
-Linear with one encoder weight moved to the next number of float32, and Linear that sees the
-instances of each batch in reverse. So they differ from Linear by rounding and nothing else.
+All networks of an experiment start from the same numbers and see the same batches, so they differ
+by rounding and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vrp.policy import PointerPolicy
 from vrp.policy.encoders import Conv1dEncoder, Encoder, LinearEncoder
 from vrp.policy.initialisation import initialise_layers
 from vrp.problem import UniformGenerator
 from vrp.search import Greedy
+from vrp.study.facts.divergence import Divergence, Runner, diverge
 from vrp.study.facts.record import Budget, Check, Fact, verdict
 from vrp.training.baselines import SharedBaseline
 from vrp.training.learner import Learner
@@ -30,52 +27,9 @@ _CLEARLY = 2  # times as far as the furthest twin
 _CUSTOMERS, _CAPACITY = 5, 15  # of the policy's instances: so small that 10,000 steps take minutes
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """How far networks are apart, by the number of steps.
-
-    Attributes:
-        weights: length of the difference of all parameters of Conv1d's and Linear's network, of
-            the length of Linear's.
-        cost: difference of their costs on unseen instances, of Linear's cost.
-        own_weights: the same between Linear's network and its furthest twin.
-        own_cost: likewise.
-    """
-
-    weights: dict[int, float] = field(default_factory=dict)
-    cost: dict[int, float] = field(default_factory=dict)
-    own_weights: dict[int, float] = field(default_factory=dict)
-    own_cost: dict[int, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Runner:
-    """A network in training.
-
-    Attributes:
-        module: what is trained.
-        step: one training step on the batch of that number.
-        cost: on unseen instances, now.
-    """
-
-    module: nn.Module
-    step: Callable[[int], None]
-    cost: Callable[[], float]
-
-
-def powers(steps: int) -> list[int]:
-    """1, 10, 100, ... up to `steps`, and `steps` itself."""
-    found = [10**n for n in range(len(str(steps))) if 10**n < steps]
-    return [*found, steps]
-
-
-def encoders(width: int, twins: int) -> dict[str, Encoder]:
-    """Linear, Conv1d, `twins` Linears one rounding error away, and one for the reversed order."""
-    made: dict[str, Encoder] = {"Linear": LinearEncoder(width), "Conv1d": Conv1dEncoder(width)}
-    for twin in range(twins):
-        made[f"rounding {twin}"] = LinearEncoder(width)
-    made["reversed"] = LinearEncoder(width)
-    return made
+def encoder_of(name: str) -> Encoder:
+    """The encoder of the network of that name, without its start."""
+    return (Conv1dEncoder if name == "Conv1d" else LinearEncoder)(_HIDDEN)
 
 
 def nudge(encoder: Encoder, twin: int) -> None:
@@ -84,44 +38,14 @@ def nudge(encoder: Encoder, twin: int) -> None:
     weight[twin, 0] = torch.nextafter(weight[twin, 0], torch.tensor(torch.inf))
 
 
-def diverge(runners: dict[str, Runner], steps: int, title: str) -> Divergence:
-    """Train all of them side by side and compare them after each power of ten."""
-    found = Divergence()
-    for step in tqdm(range(1, steps + 1), title, leave=False, disable=None):
-        for runner in runners.values():
-            runner.step(step)
-        if step not in powers(steps):
-            continue
-        weights = {name: _flat(runner.module) for name, runner in runners.items()}
-        cost = {name: runner.cost() for name, runner in runners.items()}
-        length = weights["Linear"].norm().item()
-
-        def apart(a: str, b: str, weights=weights, length=length) -> float:
-            return (weights[a] - weights[b]).norm().item() / length
-
-        twins = [name for name in runners if name not in ("Conv1d", "Linear")]
-        found.weights[step] = apart("Conv1d", "Linear")
-        found.cost[step] = abs(cost["Conv1d"] / cost["Linear"] - 1)
-        found.own_weights[step] = max(apart(twin, "Linear") for twin in twins)
-        found.own_cost[step] = max(abs(cost[twin] / cost["Linear"] - 1) for twin in twins)
-    return found
-
-
-def _flat(module: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().double().flatten() for parameter in module.parameters()])
-
-
 @cache
 def regression(steps: int, twins: int) -> Divergence:
     """Each customer's distance to the middle: an encoder, a tanh, one output; Adam, lr 0.005."""
-    return diverge(
-        {name: _regression(name, encoder) for name, encoder in encoders(_HIDDEN, twins).items()},
-        steps,
-        "regression",
-    )
+    return diverge(_regression, steps, twins, "regression")
 
 
-def _regression(name: str, encoder: Encoder) -> Runner:
+def _regression(name: str) -> Runner:
+    encoder = encoder_of(name)
     network = nn.Sequential(encoder, nn.Tanh(), nn.Linear(_HIDDEN, 1))
     encoder.initialise(0, "encoder.")
     initialise_layers(network[2], "torch", 0, "output.")
@@ -150,14 +74,11 @@ def _regression(name: str, encoder: Encoder) -> Runner:
 @cache
 def policy(steps: int, twins: int) -> Divergence:
     """Our pointer policy of size 32, 5 customers; 32 instances, 2 tours each; Adam, lr 0.002."""
-    return diverge(
-        {name: _policy(name, encoder) for name, encoder in encoders(_HIDDEN, twins).items()},
-        steps,
-        "policy",
-    )
+    return diverge(_policy, steps, twins, "policy")
 
 
-def _policy(name: str, encoder: Encoder) -> Runner:
+def _policy(name: str) -> Runner:
+    encoder = encoder_of(name)
     learner = Learner(PointerPolicy(encoder, _HIDDEN, glimpses=0), SharedBaseline(), 2)
     learner.policy.initialise(0)
     if name.startswith("rounding"):
