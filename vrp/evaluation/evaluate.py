@@ -260,7 +260,7 @@ def make_evaluation(config: dict) -> Evaluation:
         ValueError: if something cannot be used; names the thing, and the file.
     """
     device = set_up_device(config["device"], config["threads"])
-    search = _build_search(config["decode"])
+    search = build_search(config["decode"])
     trained = load_trained(*find_checkpoint(config["checkpoint"]))
     search = search.made_for(trained.policy)
     split = config["split_delivery"]
@@ -279,15 +279,6 @@ def make_evaluation(config: dict) -> Evaluation:
     folder = Path(config["output"] or default_folder(trained, fixed, search, config))
     open_folder(folder, len(fixed.instances))
     return Evaluation(trained, fixed, search, device, config, folder)
-
-
-def _build_search(section: dict) -> Search:
-    """As `build_search`; an error about an argument names it as it is typed."""
-    try:
-        return build_search(section)
-    except ValueError as error:
-        typed = str(error).split(" ", 1)[0] in section
-        raise ValueError(f"decode.{error}" if typed else str(error)) from error
 
 
 class _Watch:

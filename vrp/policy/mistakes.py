@@ -55,10 +55,9 @@ class FlattenedEncoder(Encoder):
     """
 
     def __init__(self, embedding_dim: int, num_customers: int, init: str = "torch") -> None:
-        super().__init__()
+        super().__init__(embedding_dim)
         if num_customers < 1:
             raise ValueError(f"num_customers is {num_customers}; it must be at least 1")
-        self.embedding_dim = embedding_dim
         self.num_nodes = num_customers + 1
         self.init = check_scheme(init)
         self.layer = nn.Linear(2 * self.num_nodes, embedding_dim * self.num_nodes)

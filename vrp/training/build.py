@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from vrp import policy as policies
@@ -70,20 +72,36 @@ def _exported(target: str | None, packages: tuple[ModuleType, ...]) -> type:
     return allowed[target]
 
 
+@contextmanager
+def _as_typed(name: str, section: dict) -> Iterator[None]:
+    """Let errors about an argument name it with its section."""
+    try:
+        yield
+    except ValueError as error:
+        told = str(error)
+        separator = "." if told.partition(" ")[0] in section else ": "
+        raise ValueError(f"{name}{separator}{told}") from error
+
+
+def _build_section(name: str, config: dict, **parts: object) -> object:
+    with _as_typed(name, config[name]):
+        return build(config[name], *SECTIONS[name], **parts)
+
+
 def build_generator(config: dict) -> InstanceGenerator:
     """The generator of training instances."""
-    return build(config["problem"], *SECTIONS["problem"])
+    return _build_section("problem", config)
 
 
 def build_policy(config: dict) -> Policy:
     """The policy with its encoder, its parameters not yet set."""
-    encoder = build(config["encoder"], *SECTIONS["encoder"])
-    return build(config["policy"], *SECTIONS["policy"], encoder=encoder)
+    encoder = _build_section("encoder", config)
+    return _build_section("policy", config, encoder=encoder)
 
 
 def build_baseline(config: dict) -> Baseline:
     """The baseline, its parameters not yet set."""
-    return build(config["baseline"], *SECTIONS["baseline"])
+    return _build_section("baseline", config)
 
 
 def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
@@ -112,4 +130,5 @@ def build_learner(config: dict, generator: InstanceGenerator) -> Learner:
 
 def build_search(section: dict) -> Search:
     """The search that `decode=` names."""
-    return build(section, searches)
+    with _as_typed("decode", section):
+        return build(section, searches)

@@ -14,11 +14,18 @@ class Encoder(nn.Module, ABC):
     depot with the customers, as the first of V nodes. `Instances` keeps coordinates in the unit
     square, so nothing is checked here.
 
-    Attributes:
+    Args:
         embedding_dim: M.
+
+    Raises:
+        ValueError: if M is not at least 1.
     """
 
-    embedding_dim: int
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__()
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim is {embedding_dim}; it must be at least 1")
+        self.embedding_dim = embedding_dim
 
     @abstractmethod
     def forward(self, coordinates: Tensor) -> Tensor:

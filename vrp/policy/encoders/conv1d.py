@@ -15,8 +15,7 @@ class Conv1dEncoder(Encoder):
     """
 
     def __init__(self, embedding_dim: int, init: str = "torch") -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
+        super().__init__(embedding_dim)
         self.init = check_scheme(init)
         self.layer = nn.Conv1d(2, embedding_dim, kernel_size=1)
 

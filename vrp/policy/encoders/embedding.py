@@ -48,14 +48,13 @@ class EmbeddingEncoder(Encoder):
         freeze: bool = False,
         init: str = "torch",
     ) -> None:
-        super().__init__()
+        super().__init__(embedding_dim)
         if bins < 1:
             raise ValueError(f"bins is {bins}; it must be at least 1")
         if tables not in TABLES:
             raise ValueError(f"tables is {tables!r}; allowed: {', '.join(TABLES)}")
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm is {max_norm}; it must be above 0, or null")
-        self.embedding_dim = embedding_dim
         self.bins = bins
         self.tables = tables
         self.max_norm = max_norm

@@ -12,8 +12,7 @@ class LinearEncoder(Encoder):
     """One affine map for all nodes, written as `nn.Linear`."""
 
     def __init__(self, embedding_dim: int, init: str = "torch") -> None:
-        super().__init__()
-        self.embedding_dim = embedding_dim
+        super().__init__(embedding_dim)
         self.init = check_scheme(init)
         self.layer = nn.Linear(2, embedding_dim)
 
