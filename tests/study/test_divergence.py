@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vrp.study.facts import divergence, many_steps
-from vrp.study.facts.divergence import Course, Runner, apart, networks, powers, trained
+from vrp.study.facts.divergence import Course, Runner, apart, hundredths, networks, powers, trained
 
 
 @pytest.fixture
@@ -26,6 +26,15 @@ def test_powers(steps, expected):
     assert powers(steps) == expected
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1]), (3, [1, 2, 3]), (100, [*range(1, 101)]), (10_000, [*range(100, 10_001, 100)])],
+)
+def test_hundredths(steps, expected):
+    """Never a step twice, and the last among them."""
+    assert hundredths(steps) == expected
+
+
 def test_networks_name_each_twin():
     """Linear, Conv1d, the twins one rounding error away, and the reversed batch."""
     assert networks(2) == ["Linear", "Conv1d", "rounding 0", "rounding 1", "reversed"]
@@ -34,16 +43,16 @@ def test_networks_name_each_twin():
 def test_distances_are_shares_of_linears_and_the_furthest_twin_counts():
     """Worked by hand: weights (3, 4) have the length 5."""
     courses = {
-        "Linear": Course({1: np.array([3.0, 4.0])}, {1: 2.0}),
-        "Conv1d": Course({1: np.array([3.0, 5.0])}, {1: 2.5}),
-        "rounding 0": Course({1: np.array([3.0, 4.5])}, {1: 1.0}),
-        "reversed": Course({1: np.array([1.0, 4.0])}, {1: 2.2}),
+        "Linear": Course({1: np.array([3.0, 4.0])}, {1: 2.0, 2: 4.0}),
+        "Conv1d": Course({1: np.array([3.0, 5.0])}, {1: 2.5, 2: 3.0}),
+        "rounding 0": Course({1: np.array([3.0, 4.5])}, {1: 1.0, 2: 4.0}),
+        "reversed": Course({1: np.array([1.0, 4.0])}, {1: 2.2, 2: 4.0}),
     }
     found = apart(courses)
     assert found.weights == {1: pytest.approx(0.2)}
     assert found.own_weights == {1: pytest.approx(0.4)}
-    assert found.cost == {1: pytest.approx(0.25)}
-    assert found.own_cost == {1: pytest.approx(0.5)}
+    assert found.cost == {1: pytest.approx(0.25), 2: pytest.approx(0.25)}
+    assert found.own_cost == {1: pytest.approx(0.5), 2: 0}
 
 
 def _counting(name: str) -> Runner:
@@ -62,7 +71,7 @@ def test_a_network_sees_each_step_once_on_one_thread():
     """1 + 2 + … + 20; afterwards the threads are as before."""
     course = trained(_counting, 20, "Linear")
     assert {step: value.item() for step, value in course.weights.items()} == {1: 1, 10: 55, 20: 210}
-    assert course.cost == {1: 7, 10: 61, 20: 216}
+    assert course.cost == {step: step * (step + 1) / 2 + len("Linear") for step in range(1, 21)}
     assert torch.get_num_threads() == 2
 
 

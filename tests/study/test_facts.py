@@ -340,6 +340,26 @@ def test_divergence_is_judged_beside_the_twins(monkeypatch, conv1d, expected):
     assert many_steps.weights_part(budget).verdict == TRUE
 
 
+def test_one_moment_decides_whether_costs_were_ever_apart(monkeypatch):
+    """True needs all moments after the first step, false none; what is between depends."""
+    weights = {1: 0.0, 10: 0.0, 20: 0.0}
+    steps, still = (1, 5, 10, 20), dict.fromkeys((1, 5, 10, 20), 0.001)
+    for cost, expected in (
+        (still, FALSE),
+        (still | {1: 0.02}, FALSE),
+        (still | {5: 0.02}, DEPENDS),
+        (dict.fromkeys(steps, 0.02), TRUE),
+    ):
+        run = Divergence(weights, cost, weights, still)
+        monkeypatch.setattr(many_steps, "regression", lambda *_, run=run: run)
+        monkeypatch.setattr(many_steps, "policy", lambda *_, run=run: run)
+        fact = many_steps.costs_part(Budget(1, 20, 20, 1, 1, 0.0, 1))
+        assert fact.verdict == expected
+        count = sum(value > 0.01 for value in cost.values())
+        assert f"more than 1 % at {count} of 4 moments" in fact.figure
+        assert "furthest of its twins: at 0," in fact.figure
+
+
 def test_a_twin_is_one_rounding_error_away():
     """One weight, by one spacing."""
     first, second = LinearEncoder(4), LinearEncoder(4)

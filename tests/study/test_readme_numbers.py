@@ -9,7 +9,7 @@ import pytest
 
 from vrp.study.analysis import Analysis, Effect, costs
 from vrp.study.comparison import Comparison
-from vrp.study.learning import LATE, is_flat, late_fall, values_at
+from vrp.study.learning import LATE, flatness, late_fall, values_at
 from vrp.study.plan import read_plan
 from vrp.study.records import read_curves, read_runs
 from vrp.study.statistics import Interval, mean_interval, one_seed, paired_difference
@@ -121,7 +121,7 @@ def test_twice_the_budget(analysis):
     test = analysis.study.main_test(problem)
     runs = analysis.study.plain(test)["embedding"].values()
     fall = late_fall(analysis.points, runs, LATE)
-    assert is_flat(fall, analysis.plan.margin_percent)
+    assert flatness(fall, analysis.plan.margin_percent) == "yes"
     assert analysis.adjusted_difference(found) > analysis.plan.alpha
     size, span = number(found.percent.value, 1), ends(found.percent, 1, number)
     said(
@@ -188,8 +188,8 @@ def test_changes_at_a_smaller_rate(analysis):
         f"{number(percent.value, 0)} % longer ({ends(percent, 0, number)} %; p < 0.0001 after "
         f"correction over {analysis.difference_tests} tests)"
     )
-    said(f"its tours are [{number(percent.value, 0)} % longer]")
     runs = sorted(found.comparison.percents)
+    said(f"ends with tours [{number(runs[0], 0)} to {number(runs[-1], 0)} % longer]")
     late, never = [x for x in runs if x < 30], [x for x in runs if x >= 30]
     assert len(late) == len(never) == 5
     said(f"{number(late[0], 0)} to {number(late[-1], 0)} % where it begins to learn late (five")

@@ -143,14 +143,20 @@ def test_a_pilot_alone_is_no_result():
 
 
 def test_a_curve_is_flat_only_by_its_whole_interval():
-    """Falls of 0.0 % and 0.6 % have a mean below the margin, and show nothing."""
+    """Falls of 0.0 % and 0.6 % have a mean below the margin, and show nothing; and so not flat."""
     runs = exactly([0.0, 0.0])
-    points = []
-    for made in runs:
-        steady = [replace(p, val_gap=None, val_cost=5.0) for p in curves([made])]
-        points += [*steady[:-1], replace(steady[-1], val_cost=5.0 * (1 - 0.006 * made.seed))]
-    found = words(section(make_report(runs, points, PLAN), "Learning curves"))
-    assert "'0.30 % (-3.51 to 4.11)', 'no'" in found
+    for falls, said in (
+        ((0.0, 0.006), "'0.30 % (-3.51 to 4.11)', 'not shown'"),
+        ((0.02, 0.0201), "'2.00 % (1.94 to 2.07)', 'no'"),
+        ((-0.02, -0.0201), "'-2.01 % (-2.07 to -1.94)', 'no'"),
+        ((0.001, 0.0011), "'0.10 % (0.04 to 0.17)', 'yes'"),
+    ):
+        points = []
+        for made in runs:
+            steady = [replace(p, val_gap=None, val_cost=5.0) for p in curves([made])]
+            points += [*steady[:-1], replace(steady[-1], val_cost=5.0 * (1 - falls[made.seed]))]
+        found = words(section(make_report(runs, points, PLAN), "Learning curves"))
+        assert said in found
 
 
 CHANGED = {
@@ -254,13 +260,15 @@ def test_effects_and_ranks_are_those_put_in(whole):
     )
     text = words(whole[2].sections[0])
     assert re.search(
-        r"`reshape` \(\+\S+ %\), `strict_mask` \(\+\S+ %\) and `flatten` \(\+\S+ %\) show "
+        r"`reshape` \(\+[^)]+\), `strict_mask` \(\+[^)]+\) and `flatten` \(\+[^)]+\) show "
         r"longer training with worse results: of `reshape`, 4 of 4 runs never became as good",
         text,
     )
     assert re.search(r"Not decided: .*`tf32` \(", text)
     assert re.search(
-        r"with worse results: `reshape` on VRP10, with tours [56]\.\d\d % longer \(", text
+        r"with worse results: `reshape` on VRP10. Tours are [56]\.\d\d % longer on average "
+        r"\(95 % interval \S+ to \S+ %\), and run by run \+\d\.\d, .* and \+\d\.\d %\.",
+        text,
     )
 
 
@@ -355,8 +363,8 @@ def test_changes_at_another_rate_have_a_sentence_of_their_own():
             runs.append(replace(made, problem="vrp10-rate0.0003"))
     said = words(make_report(runs, [], PLAN).sections[0])
     usual, rate = said.split("**On VRP10 (learning rate 0.0003):**")
-    assert re.search(r"`flattened` \(\+10\.\d\d %\) makes tours longer", usual)
-    assert "`flattened` (+3.33 %) makes tours longer" in rate
+    assert re.search(r"`flattened` \(\+10\.\d\d %, \S+ to \S+\) makes tours longer", usual)
+    assert "`flattened` (+3.33 %, +3.33 to +3.33) makes tours longer" in rate
 
 
 def test_what_comes_closest_may_not_be_shown():
@@ -373,7 +381,7 @@ def test_what_comes_closest_may_not_be_shown():
     assert (slow.shows, slow.slowdown.reached) == ("neither", 0)
     said = words(make_report(runs, curves(runs), PLAN).sections[0])
     assert re.search(
-        r"with worse results: `slow` on VRP10, with tours 1\d\.\d\d % longer "
+        r"with worse results: `slow` on VRP10. Tours are 1\d\.\d\d % longer on average "
         r"\(95 % interval .*, though not shown after correction, p = 0\.\d+\)",
         said,
     )
@@ -496,7 +504,10 @@ def test_holms_family_is_all_that_is_secondary(whole):
     [
         ([-0.01, 0.01, 0.0, 0.02], "equivalent to within 0.5 % after Holm's correction."),
         ([2.0, 2.1, 1.9, 2.05], "different after Holm's correction."),
-        ([-2.0, 2.0, 1.0, -1.0], "neither equivalence nor a difference is shown."),
+        (
+            [-2.0, 2.0, 1.0, -1.0],
+            "(p = 0.3110) nor a difference (p = 1.0000) is shown after Holm's correction.",
+        ),
         ([1.0], "one seed shows nothing."),
     ],
 )
@@ -505,7 +516,45 @@ def test_other_problems_are_answered_by_the_data_too(differences, said):
     runs = exactly([0.0, 0.1, 0.2])
     for made in exactly(differences):
         runs.append(run(made.encoder, made.seed, made.cost, problem="vrp20"))
-    assert f"{said}'" in words(make_report(runs, [], PLAN).sections[0]).replace('"', "'")
+    text = words(make_report(runs, [], PLAN).sections[0]).replace('"', "'")
+    assert f"{said} The plan names" not in text  # a plan without sweeps takes all
+    assert f"{said}'" in text
+
+
+def test_what_the_plan_does_not_name_is_called_exploratory():
+    """Once for all, and only where there is such a run."""
+    plan, runs = replace(PLAN, sweeps=("encoders",)), exactly([0.0, 0.1, 0.2])
+    said = "The plan names the runs of `encoders`; what others show is exploratory."
+    assert said not in words(make_report(runs, [], plan).sections[0])
+    runs += [run("linear", s, 5.5 + s / 100, "suspects", "flattened") for s in range(3)]
+    assert said in words(make_report(runs, [], plan).sections[0])
+
+
+def test_a_rate_that_is_not_the_studys_is_said():
+    """Where the change that comes closest was trained with another one."""
+    runs = exactly([0.0, 0.01, 0.02])
+    slow = {"test_set": "kool10", "capacity": 20, "learning_rate": 3e-4}
+    for variant, cost in (("", 5.0), ("flattened", 6.2)):
+        for seed in range(3):
+            made = run("linear", seed, cost + seed / 100, "rate", variant, **slow)
+            runs.append(replace(made, problem="vrp10-rate0.0003"))
+    points = curves([replace(made, problem="vrp10") for made in runs], {"flattened": 9.0})
+    said = words(make_report(runs, points, PLAN).sections[0])
+    assert "`flattened` on VRP10 (learning rate 0.0003), where the study's is 0.001. Tours" in said
+
+
+def test_changes_of_few_seeds_share_their_luck():
+    """Linear's first two runs end 2 % shorter than its others, and so does the control's half."""
+    runs = exactly([0.0, 0.1, 0.0, 0.1])
+    cost = {0: 4.9, 1: 4.9, 2: 5.1, 3: 5.1}
+    runs = [replace(r, cost=r.cost - 5.0 + cost[r.seed]) for r in runs]
+    runs += [run("linear", s, 5.5, "suspects", "tf32") for s in range(2)]
+    runs += [run("linear", s, 5.5, "suspects", "dropout") for s in range(4)]
+    said = words(section(make_report(runs, curves(runs), PLAN), "look worse"))
+    assert "Changes with the seeds 0 and 1 share Linear's runs as partners." in said
+    assert "cost is 4.9000 with these seeds and 5.0000 with all 4; Conv1d, the control" in said
+    assert "seeds 0, 1, 2 and 3 share" not in said
+    assert re.search(r"and needs 1\.\d\d times \(\S+ to \S+\) the instances\. What shows", said)
 
 
 def test_single_runs_mislead_as_often_as_they_do():
@@ -531,8 +580,8 @@ def test_single_runs_mislead_before_their_end():
     report = make_report(runs, points, PLAN)
     said = words(report.sections[0])
     assert re.search(
-        r"On validation 83 % \(no interval\) of the pairs differ by 1 % or more and 33 % \(no "
-        r"interval\) by 2 % after 25 % of the budget, and 0 % \(no interval\) of",
+        r"On the validation set 83 % \(no interval\) of the pairs differ by 1 % or more and "
+        r"33 % \(no interval\) by 2 % after 25 % of the budget, and 0 % \(no interval\) of",
         said,
     )
     assert re.search(

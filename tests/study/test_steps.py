@@ -10,6 +10,7 @@ from synthetic import steps
 
 from scripts.study_configs import CASES, encoder_configs
 from scripts.time_encoders import main
+from vrp.policy.encoders import LinearEncoder
 from vrp.study.steps import read_steps, summarised, write_steps
 from vrp.study.timing import make_timed
 
@@ -65,6 +66,21 @@ def test_the_command_times_all_encoders(tmp_path, capsys, monkeypatch):
     assert "of linear's" in lines[1]
     assert len(read_steps(path)) == 60
     assert [file.name for file in path.parent.iterdir()] == ["steps.csv"]
+
+
+@pytest.mark.parametrize(("case", "times"), [("vrp10", [11]), ("vrp20-attention", [20, 1])])
+def test_an_encoder_alone_is_all_that_the_policy_encodes(monkeypatch, case, times):
+    """The attention policy has another one for the depot."""
+    config = encoder_configs(CASES[case])["linear"] | {"batch_size": 4, "num_rollouts": 2}
+    timed, seen = make_timed(config), []
+    forward = LinearEncoder.forward
+    monkeypatch.setattr(
+        LinearEncoder,
+        "forward",
+        lambda self, points: (seen.append(points.shape[1]), forward(self, points))[1],
+    )
+    timed.alone()
+    assert sorted(seen, reverse=True) == times
 
 
 def test_an_interrupted_run_replaces_nothing(tmp_path, capsys, monkeypatch):

@@ -9,16 +9,25 @@ import matplotlib
 import pytest
 from scipy.stats import ttest_rel
 
+from vrp.study.analysis import Analysis
 from vrp.study.plan import read_plan, read_remarks
 from vrp.study.records import read_curves, read_runs
 from vrp.study.report import make_report, write_report
-from vrp.study.statistics import paired_difference
+from vrp.study.statistics import holm, paired_difference
 from vrp.study.steps import read_steps
 from vrp.study.wording import number, signed
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "checkpoints" / "encoder-study"
 CONSTRAINTS = ROOT / "constraints.txt"
+ATTENTION = "vrp20-attention"
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    """Of what is stored."""
+    runs = read_runs(STUDY / "runs.csv")
+    return Analysis(runs, read_curves(STUDY / "curves.csv", runs), read_plan(STUDY / "plan.json"))
 
 
 def test_the_stored_report_is_that_of_the_stored_runs(tmp_path):
@@ -49,7 +58,7 @@ def test_the_added_seeds_alone_say_what_the_remarks_say(decode, words):
     costs = {
         (run.encoder, run.seed): run.cost
         for run in read_runs(STUDY / "runs.csv")
-        if (run.problem, run.decode) == ("vrp20-attention", decode)
+        if (run.problem, run.decode) == (ATTENTION, decode)
     }
     ours, theirs = ([costs[name, seed] for seed in range(3, 8)] for name in ("conv1d", "linear"))
     found = paired_difference(ours, theirs).scaled(100 * 5 / sum(theirs))
@@ -69,6 +78,19 @@ def test_the_announced_seeds_alone_say_what_the_remarks_say():
     found = paired_difference(ours, theirs).scaled(100 * 5 / sum(theirs))
     said = f"{number(found.value, 2)} % longer ({signed(found.low)} to {signed(found.high)}, p = "
     assert f"{said}{ttest_rel(ours, theirs).pvalue:.4f})" in " ".join(read_remarks(STUDY))
+
+
+def test_equivalence_by_the_program_of_the_plan_is_what_the_remarks_say(analysis):
+    """Over the primary question's two encoders alone, and over the changes as well."""
+    pair = analysis.equivalence_families["encoders"]
+    alone = holm([comparison.equivalence.p for comparison in pair])
+    (i,) = (
+        i for i, c in enumerate(pair) if (c.test.problem, c.test.decode) == (ATTENTION, "greedy")
+    )
+    remarks = " ".join(read_remarks(STUDY))
+    assert len(pair) == 4
+    assert f"are equivalent (p = {alone[i]:.4f} after correction)" in remarks
+    assert f"they are not (p = {analysis.adjusted_equivalence(pair[i]):.4f})" in remarks
 
 
 def test_no_run_was_counted_that_the_plan_does_not_know():

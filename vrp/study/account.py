@@ -31,9 +31,9 @@ def account(analysis: Analysis) -> Section:
         Text(
             f"{_hours(study.runs.values())} of training in the study, "
             f"{_hours(study.pilot_runs.values())} in pilots. Minutes are wall-clock with "
-            "everything included, and hours are summed over runs: two that ran at once took half "
-            "of theirs by the clock. Runs side by side, of one sweep (`side by side`) or of "
-            "several, share the machine, so their seconds and rates "
+            "everything included, of finished runs, and hours are summed over runs: two that ran "
+            "at once took half of theirs by the clock. Runs side by side, of one sweep "
+            "(`side by side`) or of several, share the machine, so their seconds and rates "
             f"do not compare the encoders. Commits, where runs recorded them, are those at "
             f"which they were saved last. Device: {_words(run.device for run in runs)}; torch "
             f"{_words(run.torch for run in runs)}. {tally(analysis)}"
@@ -62,7 +62,8 @@ def _settings(runs: Iterable[Run]) -> tuple[str, ...]:
 
 def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
     counted = sum(run.key in analysis.study.counted for run in runs)
-    minutes = [run.seconds / 60 for run in runs if run.seconds is not None]
+    timed = [run for run in runs if run.seconds is not None]
+    ended = [run.seconds / 60 for run in timed if run.status == "finished"]
     seen = [run.instances for run in runs if run.status == "finished"]
     return (
         runs[0].sweep,
@@ -72,8 +73,8 @@ def _row(analysis: Analysis, runs: list[Run]) -> tuple[str, ...]:
         span(seen or [run.budget for run in runs]),
         span(run.batch_size for run in runs),
         span(run.num_rollouts for run in runs),
-        span(minutes, 1),
-        number(sum(minutes) / 60, 1),
+        span(ended, 1),
+        number(sum(run.seconds for run in timed) / 3600, 1),
         span(run.threads for run in runs if run.threads is not None),
         span(run.side_by_side for run in runs if run.side_by_side is not None),
         _words(run.precision for run in runs),

@@ -119,11 +119,20 @@ def _evidence(analysis: Analysis) -> str:
         if deviations := analysis.study.deviations(primary):
             parts.append(f"**Not as planned:** {'; '.join(deviations)}.")
     parts.append("Intervals have 95 % confidence.")
-    parts.append(tally(analysis))
+    parts += [*_exploratory(analysis), tally(analysis)]
     if analysis.remarks:
         parts.append("Section 9 says what was decided after a look at results.")
     parts.append("Section 10 explains the words.")
     return " ".join(parts)
+
+
+def _exploratory(analysis: Analysis) -> list[str]:
+    """Which sweeps the plan names, where there are others."""
+    planned = analysis.plan.sweeps
+    if not planned or all(run.sweep in planned for run in analysis.study.runs.values()):
+        return []
+    named = listed(f"`{sweep}`" for sweep in planned)
+    return [f"The plan names the runs of {named}; what others show is exploratory."]
 
 
 def tally(analysis: Analysis) -> str:
@@ -135,7 +144,7 @@ def tally(analysis: Analysis) -> str:
     if len(plain) == len(runs):
         return f"{text}."
     unchanged = f"Of the runs of unchanged encoders on {title(problem)}, {_tally(analysis, plain)}"
-    return f"{unchanged}; of all in the study, {text}."
+    return f"{unchanged}; of all that were begun or listed, {text}."
 
 
 def _tally(analysis: Analysis, runs: list[Run]) -> str:
@@ -179,8 +188,11 @@ def _elsewhere(analysis: Analysis) -> list[str]:
         elif difference < analysis.plan.alpha:
             text += "different after Holm's correction."
         else:
-            text += "neither equivalence nor a difference is shown."
-        found.append(text if is_planned else f"{text} The plan does not name this sweep.")
+            text += (
+                f"neither equivalence ({p_text(equivalence)}) nor a difference "
+                f"({p_text(difference)}) is shown after Holm's correction."
+            )
+        found.append(text if is_planned else f"{text} The plan does not name these runs.")
     return found
 
 
@@ -194,7 +206,8 @@ def _single_seed(analysis: Analysis) -> list[str]:
     spread = mean_interval(values)
     items = [
         f"{len(rows)} finished runs of {name(reference)} that differ in nothing but the seed "
-        f"spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation). "
+        f"spread by {number(100 * spread.sd / spread.value, 2)} % (standard deviation) on "
+        f"`{test.test_set}`. "
         f"{_how_often(one_seed(values, 1))}"
     ]
     early, end = (values_at(analysis.points, rows.values(), part) for part in (_EARLY, 1))
@@ -207,8 +220,8 @@ def _single_seed(analysis: Analysis) -> list[str]:
     ]
     return [
         *items,
-        f"Before its end one seed says less. On validation {shares[0]} after {100 * _EARLY:g} % of "
-        f"the budget, and {shares[1]} at its end.",
+        f"Before its end one seed says less. On the validation set {shares[0]} after "
+        f"{100 * _EARLY:g} % of the budget, and {shares[1]} at its end, on these instances.",
     ]
 
 

@@ -47,11 +47,22 @@ def _closest(analysis: Analysis) -> list[str]:
         return []
     is_shown, _, problem, effect = max(found, key=lambda each: each[:2])
     shown = "" if is_shown else f", though not shown after correction, {p_text(effect.p)}"
+    usual = _usual_rate(analysis)
+    own = "" if effect.rows[0].learning_rate == usual else f", where the study's is {usual:g}"
     return [
         "Closest to what is reported, longer training with worse results: "
-        f"`{effect.name}` on {title(problem)}, with tours {change(effect.comparison.percent)} "
-        f"({in_text(effect.comparison.percent)}{shown})."
+        f"`{effect.name}` on {title(problem)}{own}. Tours are "
+        f"{change(effect.comparison.percent)} on average "
+        f"({in_text(effect.comparison.percent)}{shown}), and run by run {_singly(effect)}."
     ]
+
+
+def _usual_rate(analysis: Analysis) -> float | None:
+    """The learning rate of the unchanged encoders on the plan's problem."""
+    test = analysis.study.main_test(analysis.plan.problem)
+    plain = {} if test is None else analysis.study.plain(test)
+    rates = [run.learning_rate for runs in plain.values() for run in runs.values()]
+    return rates[0] if rates else None
 
 
 def _what_they_are(analysis: Analysis) -> list[str]:
@@ -89,8 +100,15 @@ def _tried(analysis: Analysis, problem: str) -> list[str]:
     return [" ".join(filter(None, most)), *_other_mistakes(tried[len(first) :]), *prices]
 
 
+def _alike(effect: Effect) -> str:
+    """Of runs that are all late: what is read from that."""
+    slowdown = effect.slowdown
+    return "" if slowdown.reached else f", as all {slowdown.count} of Linear's do"
+
+
 def _named(effect: Effect) -> str:
-    percent = f"{signed(effect.comparison.percent.value)} %"
+    found = effect.comparison.percent
+    percent = f"{signed(found.value)} %, {between(found, 2, sign=True)}"
     if effect.shows == "slower":
         percent = f"{number(effect.slowdown.ratio.value, 1)} times the instances, {percent}"
     if _is_late(effect):
@@ -128,7 +146,7 @@ def _reproduces(first: Sequence[Effect]) -> str:
         whose = "" if one else f" of `{best.name}`,"
         return (
             f"{names} {'shows' if one else 'show'} longer training with worse results:{whose} "
-            f"{late(best.slowdown)}; tours run by run: {_singly(best)}"
+            f"{late(best.slowdown)}{_alike(best)}"
         )
     none = "none is shown to make training longer and its results worse in the end"
     if best.shows == "longer tours, stops learning":

@@ -6,7 +6,7 @@ from vrp.study.analysis import Analysis, mean_of
 from vrp.study.answer_changes import late
 from vrp.study.comparison import Comparison
 from vrp.study.embedding import bins_of, kind_of
-from vrp.study.learning import LATE, is_flat, late_fall
+from vrp.study.learning import LATE, flatness, late_fall
 from vrp.study.wording import change, count, estimate, in_text, number, title
 
 
@@ -38,7 +38,7 @@ def embedding_costs(analysis: Analysis) -> list[str]:
 
 def _still_falling(analysis: Analysis, found: Comparison) -> str:
     fall = late_fall(analysis.points, found.ours, LATE)
-    if fall is None or fall.low <= 0 or is_flat(fall, found.margin_percent):
+    if fall is None or fall.low <= 0 or flatness(fall, found.margin_percent) == "yes":
         return ""
     return f", where its curve still falls by {number(fall.value, 2)} % in the last quarter"
 
@@ -62,9 +62,10 @@ def _after_more(analysis: Analysis, found: Comparison) -> str:
     runs = analysis.study.plain(found.test)["embedding"].values()
     fall = late_fall(analysis.points, runs, LATE)
     if fall is not None:
-        state = "flat" if is_flat(fall, found.margin_percent) else "not flat"
+        states = {"yes": "flat", "no": "not flat", "not shown": "not shown to be flat"}
         text += (
-            f"; its curve is {state} then by the rule of section 8, it falls by "
+            f"; its curve is {states[flatness(fall, found.margin_percent)]} then by the rule of "
+            "section 8, it falls by "
             f"{estimate(fall, 2, unit=' %')} in the last quarter ({count(fall.count, 'seed')})"
         )
     return f"{text}."

@@ -75,8 +75,8 @@ def learning_figure(
         return []
     svg = learning_lines(bands, curves.unit, are_ordered=which == "bins")
     caption = (
-        f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed. "
-        "The bands are left out, since they would hide the lines; the tables have the intervals at "
+        f"{title(problem)}: how the {which} change learning; mean over seeds, linear dashed, "
+        "and thin the runs, which need not lie near their mean; the tables have the intervals at "
         "the end. The first point is the first validation after the start."
     )
     if any(run.variant == STRICT_MASK for runs in groups.values() for run in runs):

@@ -89,8 +89,9 @@ def _tables(analysis: Analysis, problem: str) -> list[Block]:
         )
         caption = (
             f"{title(problem)}: tour length against plain linear's over the number of bins, mean "
-            "over seeds with its 95 % interval; the shaded range counts as equal, and the axis is "
-            "logarithmic beyond 1 %."
+            "over seeds with its 95 % interval, hollow where there is one seed; the axis is "
+            "logarithmic beyond 1 %. In the shaded range differences are below the margin; whether "
+            "a table is equivalent was not tested."
         )
         blocks.append(Picture.named(f"embedding {problem}", svg, caption))
     factorised = {

@@ -148,12 +148,18 @@ def by_bins(series: dict[str, list[tuple[int, Interval]]], margin: float, axis: 
         # Side by side, so that intervals at the same number of bins can be told apart.
         x = [bins * 1.06 ** (i - (len(series) - 1) / 2) for bins, _ in points]
         y = [interval.value for _, interval in points]
-        panel.plot(x, y, "o-", color=colours[i % len(colours)], label=name, markersize=5)
+        colour = colours[i % len(colours)]
+        panel.plot(x, y, "-", color=colour, label=name)
         for place, (_, interval) in zip(x, points, strict=True):
+            face = colour if interval.is_bounded else "white"
+            panel.plot(
+                place, interval.value, "o", color=colour, markersize=5, markerfacecolor=face,
+                zorder=3,
+            )  # fmt: skip
             if interval.is_bounded:
                 panel.plot(
-                    [place] * 2, [interval.low, interval.high], color=colours[i % len(colours)],
-                    linewidth=2, alpha=0.5,
+                    [place] * 2, [interval.low, interval.high], "_-", color=colour, linewidth=2,
+                    alpha=0.5,
                 )  # fmt: skip
     panel.set_xscale("log", base=2)
     panel.set_xticks(counts, [str(bins) for bins in counts])

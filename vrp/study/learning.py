@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -57,6 +58,7 @@ class Band:
         low: (n,) lower end of the mean's 95 % interval.
         high: (n,) upper end.
         count: seeds.
+        each: (count, n) the seeds' own values; None where they have none.
     """
 
     x: np.ndarray
@@ -64,10 +66,12 @@ class Band:
     low: np.ndarray
     high: np.ndarray
     count: int
+    each: np.ndarray | None = None
 
     def tail(self) -> Band:
         """Without its first point."""
-        return Band(self.x[1:], self.mean[1:], self.low[1:], self.high[1:], self.count)
+        each = None if self.each is None else self.each[:, 1:]
+        return Band(self.x[1:], self.mean[1:], self.low[1:], self.high[1:], self.count, each)
 
 
 @dataclass(frozen=True)
@@ -235,9 +239,14 @@ def late_fall(points: Iterable[CurvePoint], runs: Iterable[Run], after: float) -
     return mean_interval(falls) if falls else None
 
 
-def is_flat(fall: Interval, margin_percent: float) -> bool:
-    """Whether a late fall is within the margin with its whole interval."""
-    return -margin_percent < fall.low and fall.high < margin_percent
+Flatness = Literal["yes", "no", "not shown"]
+
+
+def flatness(fall: Interval, margin_percent: float) -> Flatness:
+    """Whether a late fall is small: its whole interval within the margin, beyond it, or neither."""
+    if -margin_percent < fall.low and fall.high < margin_percent:
+        return "yes"
+    return "no" if fall.low > margin_percent or fall.high < -margin_percent else "not shown"
 
 
 def _with_gap(point: CurvePoint, reference_cost: float | None) -> CurvePoint:
@@ -258,13 +267,14 @@ def _shared(axes: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def _band(x: np.ndarray, values: Sequence[np.ndarray]) -> Band:
     """(n,) places and for each curve its (n,) values there."""
-    intervals = [mean_interval(column) for column in np.stack(values, axis=1)]
+    each = np.stack(values)
+    intervals = [mean_interval(column) for column in each.T]
     columns = (
         [i.value for i in intervals],
         [i.low for i in intervals],
         [i.high for i in intervals],
     )
-    return Band(x, *(np.asarray(column) for column in columns), len(values))
+    return Band(x, *(np.asarray(column) for column in columns), len(values), each)
 
 
 def _exp(x: float) -> float:

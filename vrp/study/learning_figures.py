@@ -47,7 +47,7 @@ def chance_lines(bands: dict[str, Band]) -> bytes:
 
 @DRAWN_ALIKE
 def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> bytes:
-    """Means over seeds by training instances, each named at its end.
+    """Means over seeds by training instances, each named at its end, over the runs' thin lines.
 
     Args:
         bands: by name; `linear` is drawn as what the others are compared with.
@@ -57,6 +57,8 @@ def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> byte
     figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     panel = figure.subplots()
     values = [value for band in bands.values() for value in band.mean]
+    for band in bands.values():
+        values += [] if band.each is None else band.each.ravel().tolist()
     is_log = min(values) > 0 and max(values) > 3 * min(values)
     scale = math.log if is_log else float
     low, high = scale(min(values)), scale(max(values))
@@ -67,6 +69,8 @@ def learning_lines(bands: dict[str, Band], unit: str, are_ordered: bool) -> byte
     for name, band in bands.items():
         style = DASHES["linear"] if name == "linear" else "-"
         order = 4 if name == "linear" else 3
+        if band.each is not None and band.count > 1 and name != "linear":
+            panel.plot(band.x / 1000, band.each.T, color=colours[name], linewidth=0.6, alpha=0.45)
         panel.plot(
             band.x / 1000, band.mean, color=colours[name], linestyle=style, linewidth=1.6,
             zorder=order,

@@ -11,7 +11,7 @@ from vrp.study.comparison import Test
 from vrp.study.document import Block, Picture, Section, Table, Text
 from vrp.study.drawing import COLOURS
 from vrp.study.figures import Dots, dot_rows
-from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, is_flat, late_fall
+from vrp.study.learning import LATE, Curves, band_by_instances, band_by_seconds, flatness, late_fall
 from vrp.study.learning_figures import learning_curves
 from vrp.study.records import Run
 from vrp.study.statistics import Interval, mean_interval
@@ -254,7 +254,7 @@ def curves_section(analysis: Analysis) -> Section:
                     title(problem),
                     str(fall.count),
                     f"{number(fall.value, 2)} % ({between(fall, 2)})",
-                    "yes" if is_flat(fall, margin) else "no",
+                    flatness(fall, margin),
                 )
             )
         header = ("encoder", "problem", "seeds", "fall over the last quarter", "flat")
@@ -264,7 +264,8 @@ def curves_section(analysis: Analysis) -> Section:
     rule = (
         "How flatness was judged: by how much the validation cost fell over the last "
         "quarter of the budget, in percent, with its 95 % interval over seeds. A curve is called "
-        f"flat if the whole interval is within ±{margin:g} %. The learning rate falls towards "
+        f"flat if the whole interval is within ±{margin:g} %, and not flat if all of it is "
+        "beyond; else neither is shown. The learning rate falls towards "
         "zero over the budget, which flattens the end of every curve: flat says that the end of "
         "this schedule brought less than the margin, not that a longer one would not do better."
     )

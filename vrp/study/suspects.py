@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from vrp.study.analysis import Analysis, Effect, costs
-from vrp.study.comparison import BySeed, Test
 from vrp.study.document import Block, Items, Picture, Section, Table, Text
 from vrp.study.effects import EFFECT_HEADER, effect_cells, learning_figure, where
 from vrp.study.figures import Dots, dot_rows
-from vrp.study.learning import Band, values_at
-from vrp.study.learning_figures import chance_lines
+from vrp.study.learning import Slowdown
 from vrp.study.price import allowed_load, freed
 from vrp.study.records import BLIND
-from vrp.study.statistics import mean_interval, one_seed
-from vrp.study.wording import estimate, name, number, share, span, title
+from vrp.study.single_seed import single_seed
+from vrp.study.statistics import mean_interval
+from vrp.study.wording import between, estimate, listed, number, span, title
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,6 @@ _CHANGES = {
 }
 _UNKNOWN = _Change("", "", "-")
 
-_SHOWN = (1, 2)  # percent: differences that a single pair of runs is asked for
-_PARTS = (0.1, 0.25, 0.5, 1.0)  # of the budget
-_FINE = tuple(part / 20 for part in range(2, 21))
-
 
 def strikes(change: str) -> str:
     """Which layer a change befalls, new in the other's place: one, `both`, or `-` if unknown."""
@@ -92,7 +85,7 @@ def suspects_section(analysis: Analysis) -> Section:
         blocks = [*_suspects_rule(analysis), *blocks]
     else:
         blocks.append(Text("No data: no counted run has a changed linear or conv1d encoder."))
-    return Section("What can make Linear look worse", (*blocks, *_single_seed(analysis)))
+    return Section("What can make Linear look worse", (*blocks, *single_seed(analysis)))
 
 
 def _suspects_rule(analysis: Analysis) -> list[Block]:
@@ -159,6 +152,7 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
         "shows",
     )
     blocks: list[Block] = [Text(f"**{where(analysis, problem)}**"), Table(header, rows)]
+    blocks += [Text(text) for text in _shared_partners(analysis, problem, effects)]
     blocks += [Text(_price(effect)) for effect in effects if effect.price is not None]
     shown = [*effects, *(e for e in analysis.control(problem) if e.variant == BLIND)]
     dots = [
@@ -183,6 +177,35 @@ def _suspects(analysis: Analysis, problem: str) -> list[Block]:
     return blocks + learning_figure(
         analysis, problem, {effect.name: effect.rows for effect in shown}, "changes"
     )
+
+
+def _shared_partners(analysis: Analysis, problem: str, effects: Sequence[Effect]) -> Iterator[str]:
+    """What all changes with the same few seeds have in common, seen at the control."""
+    control = next((e.comparison for e in analysis.control(problem) if not e.variant), None)
+    several = {tuple(e.comparison.seeds) for e in effects if e.comparison is not None}
+    for seeds in sorted(several):
+        if control is None or not 1 < len(set(seeds) & set(control.seeds)) < len(control.seeds):
+            continue
+        few = replace(
+            control,
+            ours=tuple(run for run in control.ours if run.seed in seeds),
+            theirs=tuple(run for run in control.theirs if run.seed in seeds),
+        )
+        text = (
+            f"Changes with the seeds {listed(map(str, seeds))} share Linear's runs as partners. "
+            f"Linear's mean cost is {number(few.reference_cost, 4)} with these seeds and "
+            f"{number(control.reference_cost, 4)} with all {len(control.seeds)}; Conv1d, the "
+            f"control, is at {estimate(few.percent, 2, sign=True, unit=' %')} with these"
+        )
+        slowdown = analysis.slowdown(few)
+        if slowdown is not None:
+            text += f" and needs {_times(slowdown)} the instances"
+        yield f"{text}. What shows there is chance, and all these changes have it in common."
+
+
+def _times(slowdown: Slowdown) -> str:
+    bound = "more than " if slowdown.reached < slowdown.count else ""
+    return f"{bound}{number(slowdown.ratio.value, 2)} times ({between(slowdown.ratio, 2)})"
 
 
 def _price(effect: Effect) -> str:
@@ -211,102 +234,3 @@ def _note(effect: Effect) -> str:
         return ""
     bound = ">" if effect.slowdown.reached < effect.slowdown.count else ""
     return f"{bound}{number(effect.slowdown.ratio.value, 1)}x instances"
-
-
-def _single_seed(analysis: Analysis) -> list[Block]:
-    """How often chance alone shows a difference between two single runs."""
-    rows = []
-    for test, encoder, by_seed in _plain(analysis):
-        values = costs(by_seed.values())
-        spread = mean_interval(values)
-        one, two = (one_seed(values, percent) for percent in _SHOWN)
-        rows.append(
-            (
-                str(test),
-                name(encoder),
-                str(len(values)),
-                f"{number(100 * spread.sd / spread.value, 2)} %",
-                f"{number(one.largest, 2)} %",
-                share(one.share),
-                share(one.normal_share),
-                share(two.share),
-                share(two.normal_share),
-            )
-        )
-    if not rows:
-        return [Text("One seed only: no data, it takes three counted runs of one encoder.")]
-    text = (
-        "**One seed only.** Two runs of one encoder that differ in nothing but the seed: how often "
-        "does the one's tour length differ from the other's by this much? The share of all ordered "
-        "pairs of seeds, with a bootstrap interval over seeds where there are eight and the share "
-        "is not 0. `if normal`: the share for normal outcomes with this standard deviation, and "
-        "with the ends of its interval."
-    )
-    header = (
-        "test", "encoder", "seeds", "sd over seeds", "largest difference",
-        "1 % or more, of all pairs", "if normal", "2 % or more, of all pairs", "if normal",
-    )  # fmt: skip
-    return [Text(text), Table(header, tuple(rows)), *_single_seed_midway(analysis)]
-
-
-def _single_seed_midway(analysis: Analysis) -> list[Block]:
-    """The same for two runs that are looked at before their end."""
-    rows = []
-    for test, encoder, by_seed in _plain(analysis):
-        found = [values_at(analysis.points, by_seed.values(), part) for part in _PARTS]
-        if min(map(len, found)) < 3:
-            continue
-        pairs = [[one_seed(values, percent).share for percent in _SHOWN] for values in found]
-        cells = ("; ".join(map(share, both)) for both in pairs)
-        rows.append((title(test.problem), name(encoder), str(len(found[0])), *cells))
-    rows = list(dict.fromkeys(rows))
-    if not rows:
-        return []
-    text = (
-        "**One seed, looked at early.** The same shares for the cost on the validation set during "
-        "training: 1 % or more; 2 % or more, with their bootstrap intervals. The runs have K "
-        "tours per instance and a learning rate that falls to zero; with one tour and a constant "
-        "rate the end would spread as well."
-    )
-    header = (
-        "problem", "encoder", "seeds", *(f"after {100 * part:g} % of the budget" for part in _PARTS)
-    )  # fmt: skip
-    return [Text(text), Table(header, tuple(rows)), *_chance_figure(analysis)]
-
-
-def _chance_figure(analysis: Analysis) -> list[Block]:
-    """How the share of pairs that differ by a percent falls over the budget."""
-    problem, bands = analysis.plan.problem, {}
-    for test, encoder, by_seed in _plain(analysis):
-        found = [values_at(analysis.points, by_seed.values(), part) for part in _FINE]
-        if (
-            test.problem == problem
-            and encoder in analysis.plan.encoders
-            and min(map(len, found)) > 2
-        ):
-            shares = [one_seed(values, 1).share.scaled(100) for values in found]
-            bands[encoder] = Band(
-                np.array([100 * part for part in _FINE]),
-                np.array([share.value for share in shares]),
-                np.array([share.low if share.is_bounded else share.value for share in shares]),
-                np.array([share.high if share.is_bounded else share.value for share in shares]),
-                len(found[0]),
-            )
-    if not bands:
-        return []
-    svg = chance_lines(bands)
-    caption = (
-        f"{title(problem)}: of the pairs of runs that differ in nothing but the seed, how many are "
-        "1 % or more apart on validation, over the budget; with bootstrap intervals over seeds "
-        "where the share is not 0."
-    )
-    return [Picture("one-seed.svg", svg, caption)]
-
-
-def _plain(analysis: Analysis) -> Iterator[tuple[Test, str, BySeed]]:
-    """Test, encoder and runs by seed, where there are three."""
-    for problem in analysis.study.problems:
-        test = analysis.study.main_test(problem)
-        for encoder, by_seed in analysis.study.plain(test).items():
-            if len(by_seed) > 2:
-                yield test, encoder, by_seed

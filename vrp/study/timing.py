@@ -76,15 +76,23 @@ def make_timed(config: dict) -> Timed:
     step = TrainingStep(
         config, generator, learner, make_optimizer(config, learner), torch.device("cpu")
     )
-    numbers, encoder = count(), learner.policy.encoder
+    numbers, policy = count(), learner.policy
     points = generator(config["batch_size"], named_generator(0, "points")).coordinates()
-    gradient = torch.ones(*points.shape[:2], encoder.embedding_dim)
+    gradient = torch.ones(*points.shape[:2], policy.encoder.embedding_dim)
 
     def once() -> tuple[Learned, Tensor]:
         number = next(numbers)
         return step(number, number * config["batch_size"])
 
-    return Timed(once, lambda: encoder(points).backward(gradient))
+    return Timed(once, lambda: _encode(policy, points).backward(gradient))
+
+
+def _encode(policy: Policy, points: Tensor) -> Tensor:
+    """(N, V, 2) coordinates, depot first, to (N, V, M), by as many encoders as the policy has."""
+    depot_encoder = getattr(policy, "depot_encoder", None)
+    if depot_encoder is None:
+        return policy.encoder(points)
+    return torch.cat([depot_encoder(points[:, :1]), policy.encoder(points[:, 1:])], 1)
 
 
 def _let_choose_uniformly(policy: Policy) -> None:

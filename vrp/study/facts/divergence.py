@@ -26,10 +26,11 @@ class Divergence:
 
     Attributes:
         weights: length of the difference of all parameters of Conv1d's and Linear's network, of
-            the length of Linear's.
-        cost: difference of their costs on unseen instances, of Linear's cost.
-        own_weights: the same between Linear's network and its furthest twin.
-        own_cost: likewise.
+            the length of Linear's, after each power of ten.
+        cost: difference of their costs on unseen instances, of Linear's cost, after each
+            hundredth of the steps besides.
+        own_weights: as `weights`, between Linear's network and its furthest twin.
+        own_cost: as `cost`, likewise.
     """
 
     weights: dict[int, float] = field(default_factory=dict)
@@ -72,6 +73,11 @@ def powers(steps: int) -> list[int]:
     return [*found, steps]
 
 
+def hundredths(steps: int) -> list[int]:
+    """A hundredth of `steps`, two hundredths, ... up to all of them; fewer where there are less."""
+    return sorted({max(1, steps * n // 100) for n in range(1, 101)})
+
+
 def networks(twins: int) -> list[str]:
     """Linear, Conv1d, `twins` Linears one rounding error away, and one for the reversed order."""
     return ["Linear", "Conv1d", *(f"rounding {twin}" for twin in range(twins)), "reversed"]
@@ -83,10 +89,12 @@ def trained(make: Callable[[str], Runner], steps: int, name: str) -> Course:
     torch.set_num_threads(1)
     try:
         runner, course = make(name), Course()
+        weighed, tested = set(powers(steps)), set(hundredths(steps))
         for step in range(1, steps + 1):
             runner.step(step)
-            if step in powers(steps):
+            if step in weighed:
                 course.weights[step] = _flat(runner.module)
+            if step in weighed or step in tested:
                 course.cost[step] = runner.cost()
     finally:
         torch.set_num_threads(threads)
@@ -114,18 +122,20 @@ def apart(courses: dict[str, Course]) -> Divergence:
     found = Divergence()
     linear, conv1d = courses["Linear"], courses["Conv1d"]
     twins = [course for name, course in courses.items() if name not in ("Conv1d", "Linear")]
+
+    def weights(course: Course, step: int) -> float:
+        difference = course.weights[step] - linear.weights[step]
+        return float(np.linalg.norm(difference) / np.linalg.norm(linear.weights[step]))
+
+    def cost(course: Course, step: int) -> float:
+        return abs(course.cost[step] / linear.cost[step] - 1)
+
+    for step in linear.weights:
+        found.weights[step] = weights(conv1d, step)
+        found.own_weights[step] = max(weights(twin, step) for twin in twins)
     for step in linear.cost:
-
-        def weights(course: Course, step=step) -> float:
-            difference = course.weights[step] - linear.weights[step]
-            return float(np.linalg.norm(difference) / np.linalg.norm(linear.weights[step]))
-
-        def cost(course: Course, step=step) -> float:
-            return abs(course.cost[step] / linear.cost[step] - 1)
-
-        found.weights[step], found.cost[step] = weights(conv1d), cost(conv1d)
-        found.own_weights[step] = max(map(weights, twins))
-        found.own_cost[step] = max(map(cost, twins))
+        found.cost[step] = cost(conv1d, step)
+        found.own_cost[step] = max(cost(twin, step) for twin in twins)
     return found
 
 
