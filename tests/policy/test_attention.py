@@ -16,11 +16,13 @@ from situations import SITUATIONS, uniform
 from textbook import Play, random_play, textbook_log_prob
 from torch import Tensor
 
+from vrp.evaluation.trained import find_checkpoint, load_trained
 from vrp.policy import AttentionPolicy, glimpse
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.policy.normalisation import BatchNorm
 from vrp.policy.trunk import attend
 from vrp.problem import Instances
+from vrp.problem.datasets import standard_set
 from vrp.problem.environment import legal_mask, reset, seen_before_each_step, step
 from vrp.search.rollout import rollout, sampled_choice
 from vrp.search.starts import each_customer
@@ -89,6 +91,20 @@ def step_through(policy: AttentionPolicy, instances: Instances, play: Play) -> T
         logits.append(found)
         state = step(instances, state, action)
     return torch.stack(logits, 2)
+
+
+@pytest.mark.parametrize("name", ["cvrp20-attention", "cvrp100-attention"])
+def test_trained_weights_give_the_published_logits(name):
+    """Their scores are 40 and more apart, where small random ones say nothing of cutting them."""
+    policy = load_trained(*find_checkpoint(name)).policy.in_float32().eval()
+    instances = standard_set("kool100")[16:17]
+    scores = policy.encode(instances).tables.scores.unflatten(-1, (-1, instances.num_nodes))
+    assert (scores.amax(-1) - scores.amin(-1)).max() > 30
+    play = random_play(instances, 4)
+    expected = pomo_logits(pomo_state(policy), instances, play, policy.num_heads, False)
+    found = step_through(policy, instances, play).double()
+    apart = (found - expected).masked_fill(~play.legal, 0.0).abs().max()
+    assert apart < 2e-3, apart
 
 
 @every_situation

@@ -26,10 +26,12 @@ from vrp.policy.record import BatchRecord
 
 _CPU_PIECE = 1 << 20  # weights at a time: 4 MiB of float32
 _GPU_PIECE = 1 << 28
-# Scores are taken relative to the largest over all nodes. exp(-40) exp(-40) is above zero in
-# float32, so the legal nodes always have a weight; only where an illegal node's score is 40 above
-# theirs are their differences cut short.
-LIMIT = 40.0
+# Scores are taken relative to the largest over all nodes, legal or not, and cut off this far below
+# it: only where an illegal node's score is 80 above the legal ones' are their differences cut short
+# (trained models were seen to come to 45). Then a node's exponential times a load's, exp(-160),
+# would be zero in float32. So those of nodes are lifted by a power of two, which rounds nothing.
+LIMIT = 80.0
+_LIFT = 2.0**110  # 2^110 exp(-160) and 2^110 times thousands of nodes are normal numbers
 _LOADS_PER_NODE = 4  # a table of all loads pays up to so many of them for each node
 _MOST_TAPE = 4 << 30  # bytes, of all that a tape holds
 
@@ -65,7 +67,7 @@ class Factors(BatchRecord):
     """The tables in the form that steps take; exponentials have 1 as each row's largest.
 
     Attributes:
-        by_node: (N, V, H V), exp(scores) for each node last visited.
+        by_node: (N, V, H V), exp(scores) for each node last visited, times a power of two.
         by_load: (N, L, H V), exp(load * per_load) for each load from 0 to L - 1; None where loads
             are too many for a table, or their number is not known.
         per_load: (N, H V), its largest over the nodes being 0.
@@ -103,7 +105,7 @@ def make_factors(
     if most_load is not None and most_load < _LOADS_PER_NODE * v:
         loads = torch.arange(most_load + 1, device=scale.device) * scale[:, None]
         by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-LIMIT).exp_()
-    by_node = _below_zero(scores.detach(), v).clamp_(min=-LIMIT).exp_()
+    by_node = _below_zero(scores.detach(), v).clamp_(min=-LIMIT).exp_().mul_(_LIFT)
     outputs = outputs.detach().to(dtype)
     return Factors(by_node.view(n, v, width), by_load, per_load, outputs)
 
