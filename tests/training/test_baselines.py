@@ -254,6 +254,9 @@ def test_the_better_policy_becomes_the_copy(rollout_baseline, policy, shift, bet
     """At the end of an epoch, and not before; then other instances are taken."""
     start = {name: value.clone() for name, value in rollout_baseline.copy.state_dict().items()}
     noise = torch.randn(200, generator=torch.Generator().manual_seed(0)).double() / 100
+    assert rollout_baseline.costs.isnan().all()  # nothing is solved before it is needed
+    assert "baseline/copy_cost" not in rollout_baseline.scalars()
+    rollout_baseline._solve(rollout_baseline.copy, 0, rollout_baseline.costs, lambda: False)
     rollout_baseline.costs.add_(-shift + (noise - noise.mean() if shift else 0.0))
     before = rollout_baseline.costs.clone()
     rollout_baseline.after_step(policy, 99)
@@ -267,6 +270,42 @@ def test_the_better_policy_becomes_the_copy(rollout_baseline, policy, shift, bet
     found, expected = rollout_baseline.copy.state_dict(), policy.state_dict() if better else start
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_comparison_in_pieces(rollout_baseline, policy, monkeypatch):
+    """Each solves one batch and is stopped; none is solved twice, and the end is the same."""
+    policy.encoder.layer.bias.data.add_(0.3)
+    whole = RolloutBaseline(epoch_instances=100, eval_instances=200, significance=0.999)
+    whole.begin(policy, UniformGenerator(4, 12), seed=1)
+    whole.load_state_dict(rollout_baseline.state_dict())
+    rollout_baseline.significance = 0.999
+    monkeypatch.setattr("vrp.search.deterministic._MOST", 50)
+    solved, solve = [], Greedy.__call__
+
+    def counted(*arguments: object) -> object:
+        solved.append(len(arguments[2]))
+        return solve(*arguments)
+
+    monkeypatch.setattr(Greedy, "__call__", counted)
+    whole.after_step(policy, 100)
+    needed = len(solved)
+    assert needed == 4 * (3 if int(whole.replaced) else 2)
+    pieces = 0
+    while rollout_baseline.is_due(100):
+        before = len(solved)
+        state = rollout_baseline.state_dict()
+        rollout_baseline = RolloutBaseline(100, 200, significance=0.999)
+        rollout_baseline.begin(policy, UniformGenerator(4, 12), seed=1)
+        rollout_baseline.load_state_dict(state)
+        rollout_baseline.after_step(policy, 100, lambda before=before: len(solved) > before)
+        assert len(solved) == before + 1
+        pieces += 1
+    assert pieces == needed
+    assert len(solved) == 2 * needed
+    ours, theirs = rollout_baseline.state_dict(), whole.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_paired_test_is_scipys(rollout_baseline):

@@ -261,6 +261,40 @@ def test_the_first_validation_in_pieces(straight, tmp_path, monkeypatch):
     assert same(learned(last(folder)), learned(last(expected)))
 
 
+def test_a_piece_without_a_step_says_so(tmp_path, capsys):
+    """It would never come to an end, and nobody might notice."""
+    folder = tmp_path / "run"
+    trainer = begin(folder, "max_time=50")
+    trainer.elapsed = lambda: 60.0
+    assert trainer.run() == 0
+    assert last(folder)["progress"]["step"] == 0
+    assert "no training step in this piece: max_time=50 was over" in capsys.readouterr().out
+    assert go_on(folder, max_time=None).run() == 0
+    assert "no training step" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_is_measured_next_is_what_was_trained(stopped, tmp_path, capsys):
+    """The best one where the last step was validated; else the last, as the best may be old."""
+    folder = tmp_path / "run"
+    trainer = begin(folder)
+    if stopped:
+        step = trainer.step
+
+        def interrupting(*arguments: object, **named: object) -> object:
+            if trainer.progress.step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(*arguments, **named)
+
+        trainer.step = interrupting
+    work(trainer, in_sweep=False)
+    said = capsys.readouterr().out
+    name = os.path.relpath(folder)
+    assert f"checkpoint={name}{'/last.pt' if stopped else ''} data=" in said
+    told = f"best.pt is of step {trainer.progress.best_step}; step 6 was not validated"
+    assert (told in said) is stopped
+
+
 @pytest.mark.parametrize(("seconds", "validated"), [(69.0, True), (70.0, False)])
 def test_a_validation_may_end_20_seconds_late(seconds, validated, straight, tmp_path, monkeypatch):
     """What takes longer than that after `max_time` is given up; for good, where it is not due."""
@@ -293,9 +327,9 @@ def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):
     baseline = trainer.learner.baseline
     solve = baseline._solve
 
-    def stop(*arguments: object) -> torch.Tensor:
+    def stop(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        return solve(*arguments)
+        solve(*arguments)
 
     baseline._solve = stop
     assert trainer.run() == 143
@@ -308,12 +342,12 @@ def test_stopped_in_the_rollout_baselines_comparison(straight, tmp_path):
 def in_the_last_comparison(trainer: Trainer, then: Callable[[], None]) -> None:
     """Have something happen while the policy is compared after its ninth step."""
     baseline = trainer.learner.baseline
-    solve = baseline._solve
+    solve, left = baseline._solve, [then]
 
-    def disturbed(*arguments: object) -> torch.Tensor:
-        if trainer.progress.step == 8:
-            then()
-        return solve(*arguments)
+    def disturbed(*arguments: object) -> None:
+        if trainer.progress.step == 8 and left:
+            left.pop()()
+        solve(*arguments)
 
     baseline._solve = disturbed
 

@@ -155,6 +155,7 @@ class Trainer:
                 if self._validation_is_due():
                     self._validate()
                     self._save("last.pt")
+                first = progress.step
                 self.learner.baseline.after_step(
                     self.learner.policy, progress.instances, self._interrupted
                 )
@@ -168,6 +169,11 @@ class Trainer:
                     self._validate()
                 if not self._is_validated():
                     self._row(None, None)
+                if progress.step == first and self._is_late() and not self._is_complete():
+                    self.log.say(
+                        f"no training step in this piece: max_time={config['max_time']:g} was over "
+                        "before; what else it began goes on in the next one"
+                    )
                 self._save("last.pt")
                 write_summary(
                     self.folder,
@@ -188,7 +194,11 @@ class Trainer:
         if not self._has_ended():
             print(f"to go on:      python train.py resume={folder}")
         print(f"to look:       tensorboard --logdir {os.path.dirname(folder) or folder}")
-        print(f"to measure:    python scripts/evaluate.py checkpoint={folder} data={data}")
+        file = folder if self._is_validated() else f"{folder}/last.pt"
+        print(f"to measure:    python scripts/evaluate.py checkpoint={file} data={data}")
+        if not self._is_validated() and (self.folder / "best.pt").exists():
+            best, last = self.progress.best_step, self.progress.step
+            print(f"               best.pt is of step {best}; step {last} was not validated")
         if (self.folder / "tours.png").exists():
             print(f"tours:         {folder}/tours.png")
 
@@ -197,12 +207,17 @@ class Trainer:
         return time.perf_counter() - self.started
 
     def _stopped(self) -> bool:
-        return self._interrupted() or self.progress.instances >= self.config["max_instances"]
+        return self._interrupted() or self._is_complete()
+
+    def _is_complete(self) -> bool:
+        return self.progress.instances >= self.config["max_instances"]
 
     def _interrupted(self, grace: float = 0.0) -> bool:
+        return self._is_late(grace) or self._signals.received is not None
+
+    def _is_late(self, grace: float = 0.0) -> bool:
         limit = self.config["max_time"]
-        out_of_time = limit is not None and self.elapsed() >= limit + grace
-        return out_of_time or self._signals.received is not None
+        return limit is not None and self.elapsed() >= limit + grace
 
     def _passed(self, every: int) -> bool:
         """Whether the last step reached or crossed a multiple of `every` instances."""
@@ -330,7 +345,7 @@ class Trainer:
             {
                 "train/cost": learned.cost.mean().item(),
                 "train/advantage": learned.advantages.mean().item(),
-                "train/advantage_std": learned.advantages.std().item(),
+                "train/advantage_std": learned.advantages.std(correction=0).item(),
                 "train/entropy": learned.entropy.item(),
                 "train/gradient_norm": norm.item(),
                 "train/learning_rate": self.optimizer.param_groups[0]["lr"],

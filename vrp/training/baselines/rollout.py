@@ -14,7 +14,7 @@ from vrp.problem import InstanceGenerator
 from vrp.problem.instances import Instances
 from vrp.problem.random_numbers import named_generator
 from vrp.problem.tours import tour_length
-from vrp.search.deterministic import Stopped, solve
+from vrp.search.deterministic import Stopped, at_once, solve
 from vrp.search.rollout import greedy_choice, rollout
 from vrp.training.baselines.averages import ExponentialBaseline
 from vrp.training.baselines.base import Baseline
@@ -30,9 +30,9 @@ class RolloutBaseline(Baseline):
     rising parts; their runs have one. The number of instances is large, so the test takes the
     normal distribution in the place of Student's.
 
-    A comparison that a stop cuts short begins again in the run's next piece, so a piece has to be
-    long enough to solve its instances twice: with the policy and, where that is better, the next
-    ones.
+    Instances are solved when a comparison is due: those of the copy, unless they are known from the
+    comparison before, then with the policy, and with it the next ones where it is better. What a
+    stop leaves undone the run's next piece goes on with; costs that are not known are NaN.
 
     Args:
         epoch_instances: training instances of an epoch (paper: 1,280,000).
@@ -71,7 +71,9 @@ class RolloutBaseline(Baseline):
         self.average = ExponentialBaseline(decay)
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
         self.register_buffer("replaced", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("costs", torch.zeros(eval_instances, dtype=torch.float64))
+        for name in ("costs", "challenge", "following"):  # of copy, policy, policy as the next copy
+            unknown = torch.full((eval_instances,), math.nan, dtype=torch.float64)
+            self.register_buffer(name, unknown)
         self.register_buffer("p_value", torch.tensor(math.nan, dtype=torch.float64))
         # A number beside the buffer of a checkpoint: reading a buffer waits for the device.
         self._epochs = 0
@@ -83,9 +85,8 @@ class RolloutBaseline(Baseline):
         self._generator, self._seed = generator, seed
 
     def initialise(self, seed: int, policy: Policy) -> None:
-        """Let the copy start where the policy starts, and measure it."""
+        """Let the copy start where the policy starts."""
         self.copy.load_state_dict(policy.state_dict())
-        self.costs.copy_(self._solve(self.copy, 0))
 
     def forward(
         self, policy: Policy, encoding: Encoding, instances: Instances, cost: Tensor
@@ -107,15 +108,20 @@ class RolloutBaseline(Baseline):
             return
         comparison = int(self.replaced)
         try:
-            is_better = self.is_better(self._solve(policy, comparison, stopped), self.costs)
-            costs = self._solve(policy, comparison + 1, stopped) if is_better else self.costs
+            self._solve(self.copy, comparison, self.costs, stopped)
+            self._solve(policy, comparison, self.challenge, stopped)
+            is_better = self.is_better(self.challenge, self.costs)
+            if is_better:
+                self._solve(policy, comparison + 1, self.following, stopped)
         except Stopped:
             return
         self._set_epochs(instances // self.epoch_instances)
         if is_better:
             self.copy.load_state_dict(policy.state_dict())
             self.replaced += 1
-            self.costs.copy_(costs)
+            self.costs.copy_(self.following)
+        self.challenge.fill_(math.nan)
+        self.following.fill_(math.nan)
 
     def is_due(self, instances: int) -> bool:
         """Whether the policy has not been compared since the end of the last epoch."""
@@ -137,10 +143,9 @@ class RolloutBaseline(Baseline):
         shown = {
             "baseline/is_copy": float(self._epochs >= self.warmup_epochs),
             "baseline/replaced": float(self.replaced),
-            "baseline/copy_cost": self.costs.mean().item(),
         }
-        p_value = self.p_value.item()
-        return shown if math.isnan(p_value) else shown | {"baseline/p": p_value}
+        found = {"baseline/copy_cost": self.costs.mean().item(), "baseline/p": self.p_value.item()}
+        return shown | {name: value for name, value in found.items() if not math.isnan(value)}
 
     def end_warmup(self) -> None:
         """Leave the epochs of the moving average behind."""
@@ -158,13 +163,23 @@ class RolloutBaseline(Baseline):
         self.epochs.fill_(epochs)
 
     def _solve(
-        self, policy: Policy, comparison: int, stopped: Callable[[], bool] = lambda: False
-    ) -> Tensor:
-        """Greedy costs of a comparison's instances, float64."""
+        self, policy: Policy, comparison: int, costs: Tensor, stopped: Callable[[], bool]
+    ) -> None:
+        """Fill in the greedy costs of a comparison's instances, piece by piece, where unknown.
+
+        Raises:
+            Stopped: as soon as `stopped` says so; the costs then hold what is known.
+        """
+        known = costs.cpu().isfinite()
+        if known.all():
+            return
         name = f"rollout-baseline/{comparison}"
         instances = self._generator(self.eval_instances, named_generator(self._seed, name))
-        device = self.costs.device
-        return solve(policy, instances, "greedy", device, stopped).cost.to(device)
+        piece = at_once(instances.num_nodes)
+        for some in (slice(start, start + piece) for start in range(0, len(instances), piece)):
+            if not known[some].all():
+                found = solve(policy, instances[some], "greedy", costs.device, stopped)
+                costs[some] = found.cost.to(costs.device)
 
     @torch.no_grad()
     def _greedy(self, policy: Policy, instances: Instances) -> Tensor:
