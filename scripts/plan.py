@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from scripts.checks import UsageError, check_config, choices, one_line
+from scripts.checks import UsageError, check_config, one_line
 from scripts.overrides import config_groups, jobs, leaves, read_overrides
 from scripts.resolve import plain_config
 from scripts.sweep import holds_checkpoint, holds_run, sweep_overrides
@@ -74,7 +74,10 @@ def make_plan(
         runs: dict[Path, dict[str, Any]] = {}
         for job in jobs([*swept, *typed]):
             config = composer.job(job, added)
-            plain = check_config(schema, plain_config(config), root, allow_missing=shown)
+            try:
+                plain = check_config(schema, plain_config(config), root, allow_missing=shown)
+            except UsageError as error:
+                raise UsageError(composer.of_resumed(job, config) or str(error)) from error
             resume = plain.get("resume")
             if resume is not None and multirun:
                 raise UsageError(
@@ -139,7 +142,23 @@ class _Composer:
         own = [group for group in chosen if not group.startswith("hydra/")]
         for name in (override.key_or_group for override in job):
             if name in self.groups and name not in chosen:
-                return f"{name}: no choice of this program; {choices(name, own)}"
+                return f"{name}: no choice of this program; allowed: {', '.join(own)}"
+        return None
+
+    def of_resumed(self, job: list[Override], config: DictConfig) -> str | None:
+        """What is wrong with a key of a section that the run to resume chose otherwise; or None."""
+        file = Path(str(config.get("resume")), ".hydra", "hydra.yaml")
+        if not file.is_file():
+            return None
+        stored = OmegaConf.load(file).hydra.runtime.choices
+        here = self.base(job).hydra.runtime.choices
+        for override in job:
+            section, _, key = override.key_or_group.partition(".")
+            if key and section in here and here[section] != stored.get(section):
+                return (
+                    f"{override.key_or_group}: the run to resume has {section}="
+                    f"{stored.get(section)}; type that, too"
+                )
         return None
 
     def job(self, job: list[Override], added: set[str]) -> DictConfig:
@@ -177,7 +196,7 @@ def refuse_used(folder: Path) -> None:
     if holds_run(folder):
         shown = os.path.relpath(folder)
         way = f"continue it with resume={shown}" if holds_checkpoint(folder) else "remove it"
-        raise UsageError(f"name: {shown} is in use; {way}, or choose another name")
+        raise UsageError(f"name: {shown} holds a run already; {way}, or choose another name")
 
 
 def _refuse_other(folder: Path, schema: type, config: dict[str, Any], root: Path) -> None:

@@ -53,6 +53,15 @@ def test_a_time_limit_grows_with_the_instances(proposed):
     text, seconds = proposed(search, asked_instances=10, work=1e-6, ended="time limit")
     assert text == "decode=sampling decode.samples=100000000 decode.time_limit=2000"
     assert seconds == 2000
+    tiny = proposed(Sampling(64, time_limit=1e-9), asked_instances=10, work=0, ended="time limit")
+    assert tiny == ("decode=sampling decode.samples=64 decode.time_limit=1", 1)
+
+
+def test_a_few_instances_give_no_guess(proposed):
+    """Most of what they took they have in common: thousands do not take as many times as long."""
+    assert proposed(Augment(), asked_instances=49)[1] is None
+    assert proposed(Augment(), asked_instances=100, work=0.4, ended="SIGINT")[1] is None
+    assert proposed(Augment(), asked_instances=50)[1] == pytest.approx(20.0 * 200)
 
 
 @pytest.mark.parametrize(

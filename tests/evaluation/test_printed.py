@@ -163,3 +163,13 @@ def test_the_time_of_the_next_command_is_printed(printed, seconds, said):
     """In rough words."""
     text = printed(after=Following("python scripts/evaluate.py", seconds))
     assert f"next takes:   about {said}, a rough guess" in text
+    assert "next takes" not in printed(after=Following("python scripts/evaluate.py", None))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(1.0, "500"), (50.0, "10"), (125.0, "4"), (2000.0, "0.25")]
+)
+def test_slow_searches_have_a_rate_too(printed, seconds, said):
+    """Of 500 instances; below ten per second two digits count."""
+    text = printed(instances=500, asked_instances=500, seconds=seconds)
+    assert f"{seconds:.2f} s on cpu, {said} instances/s" in text

@@ -69,7 +69,7 @@ def test_a_result_is_printed_and_written(run, folder):
     assert out[-1] == (
         "next:         python scripts/evaluate.py checkpoint=run data=kool10 decode=greedy"
     )
-    assert out[-2].startswith("next takes:   about ")
+    assert out[-2].startswith("written:")  # too few instances to say how long the next takes
     assert json.loads((folder / "results" / "summary.json").read_text())["instances"] == 10
     assert sorted(path.name for path in folder.iterdir()) == ["empty.pt", "results", "run"]
 

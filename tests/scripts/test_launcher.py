@@ -379,7 +379,7 @@ def test_a_folder_in_use_is_refused(run, tmp_path):
     used = tmp_path / "outputs" / "mine"
     used.mkdir(parents=True)
     (used / "best.pt").write_text("of a run that died before its first last.pt")
-    said = "name: outputs/mine is in use; {}, or choose another name"
+    said = "name: outputs/mine holds a run already; {}, or choose another name"
     assert run("name=mine") == (2, [said.format("remove it")], [])
     assert [path.name for path in used.iterdir()] == ["best.pt"]
     (used / "last.pt").write_text("weights")

@@ -12,6 +12,8 @@ from vrp.search import Augment, Beam, Eas, Multistart, Sgbs
 from vrp.search.base import Search
 
 _REPEATED = ("seed", "device", "threads", "batch_size", "capacity", "split_delivery")
+_LEAST = 1.0  # seconds that a time limit is proposed with
+_ENOUGH_INSTANCES = 50  # fewer take as long as these: most of a small batch's time is overhead
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,11 @@ class Following:
 
     Attributes:
         command: as it is typed.
-        seconds: that it may take, a rough guess.
+        seconds: that it may take, a rough guess; None after too few instances for one.
     """
 
     command: str
-    seconds: float
+    seconds: float | None
 
 
 def following(
@@ -40,7 +42,8 @@ def following(
         typed: keys that were given; those that a result hangs on are given again.
     """
     asked, total = summary["asked_instances"], summary["set_instances"]
-    each = summary["seconds"] / max(summary["work"] * asked, 1e-9)
+    solved = summary["work"] * asked
+    each = summary["seconds"] / max(solved, 1e-9)
     changed: dict[str, object] = {}
     count = total
     if summary["ended"] not in (COMPLETE, TIME_LIMIT):
@@ -51,7 +54,8 @@ def following(
             changed["batch_size"] = max(1, config["batch_size"] // 4)
     elif asked < total:
         limit = search.time_limit
-        after = replace(search, time_limit=None if limit is None else limit * total / asked)
+        scaled = None if limit is None else max(_LEAST, float(f"{limit * total / asked:.3g}"))
+        after = replace(search, time_limit=scaled)
     elif summary["ended"] == TIME_LIMIT:
         after = replace(search, time_limit=None)
     else:
@@ -66,6 +70,8 @@ def following(
     given = {"checkpoint": config["checkpoint"], "data": config["data"]} | repeated | changed
     words = [_typed(key, value) for key, value in given.items()]
     command = " ".join(["python scripts/evaluate.py", *words, *after.overrides()])
+    if solved < _ENOUGH_INSTANCES:
+        return Following(command, after.time_limit)
     seconds = each * count if after.time_limit is None else min(each * count, after.time_limit)
     return Following(command, seconds)
 

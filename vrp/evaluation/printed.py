@@ -33,13 +33,21 @@ def report(summary: dict, output: Path, written: list[str], after: Following) ->
         f"over {n:,} instances (standard deviation {summary['std_cost']:.4f})",
         "gap": _gap(summary),
         "time": f"{summary['seconds']:.2f} s on {summary['device']}, "
-        f"{n / summary['seconds']:,.0f} instances/s",
+        f"{_rate(n / summary['seconds'])} instances/s",
         "published": "\n".join(_published(summary)),
         "written": f"{output}: {', '.join(written)}",
-        "next takes": f"about {duration(after.seconds)}, a rough guess",
+        "next takes": _guess(after.seconds),
         "next": after.command,
     }
     return "\n".join(f"{label + ':':<14}{text}" for label, text in lines.items() if text)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
+def _guess(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {duration(seconds)}, a rough guess"
 
 
 def caution(outside: list[str]) -> str:
