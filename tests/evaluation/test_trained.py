@@ -49,6 +49,28 @@ def test_last_is_taken_where_there_is_no_best(tiny_run):
     assert find_checkpoint(str(tiny_run)) == ("tiny-run-last", tiny_run / "last.pt")
 
 
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ({"instances": 0}, "last.pt"),
+        ({"instances": 8}, "best.pt"),
+        (None, "best.pt"),
+    ],
+)
+def test_a_best_from_before_the_first_step_is_not_taken(tiny_run, tiny_content, best, expected):
+    """It is what the seed drew, unless the run began with trained weights."""
+    progress = {} if best is None else {"progress": best}
+    for start, file in ((None, expected), ({"name": "other"}, "best.pt")):
+        save_checkpoint(tiny_run / "best.pt", tiny_content | progress | {"started_from": start})
+        assert find_checkpoint(str(tiny_run))[1] == tiny_run / file
+
+
+def test_a_damaged_best_is_not_passed_over(tiny_run):
+    """Whoever reads it says what is wrong."""
+    (tiny_run / "best.pt").write_bytes(b"no checkpoint")
+    assert find_checkpoint(str(tiny_run))[1] == tiny_run / "best.pt"
+
+
 def test_a_file_is_taken_as_it_is(tiny_run):
     """Also with a name of one's own."""
     mine = tiny_run / "mine.pt"

@@ -43,11 +43,11 @@ def test_a_key_of_the_resumed_runs_policy_needs_its_choice(folder, key):
 
 def test_other_mistakes_are_told_as_ever(folder):
     """With a key that the same choice does not have, and without a run to look at."""
-    with pytest.raises(UsageError, match=r"policy.layers: unknown key of AttentionPolicy"):
+    with pytest.raises(UsageError, match=r"policy\.layers: unknown key of AttentionPolicy"):
         plan(f"resume={folder}", "policy=pomo", "policy.layers=6")
-    with pytest.raises(UsageError, match="baseline.epochs: unknown key of SharedBaseline"):
+    with pytest.raises(UsageError, match=r"baseline\.epochs: unknown key of SharedBaseline"):
         plan(f"resume={folder}", "baseline.epochs=6")
-    with pytest.raises(UsageError, match="policy.num_layers: unknown key of PointerPolicy"):
+    with pytest.raises(UsageError, match=r"policy\.num_layers: unknown key of PointerPolicy"):
         plan("policy.num_layers=6")
 
 

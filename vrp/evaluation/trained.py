@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vrp.policy.base import Policy
 from vrp.training.build import build_policy
-from vrp.training.checkpoint import checkpoint_content
+from vrp.training.checkpoint import CheckpointError, checkpoint_content, load_checkpoint
 from vrp.training.start import differences, some
 
 RELEASED = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -45,8 +45,9 @@ def find_checkpoint(name: str, key: str = "checkpoint") -> tuple[str, Path]:
     """The short name and the file of a checkpoint.
 
     Args:
-        name: a file; a folder, of which best.pt, else last.pt, else model.pt is taken; or, where
-            no such path exists, a released model.
+        name: a file; a folder, of which best.pt, else last.pt, else model.pt is taken, but
+            last.pt where best.pt is from before the first step; or, where no such path exists, a
+            released model.
         key: what the user set to that name, for errors.
 
     Raises:
@@ -57,7 +58,9 @@ def find_checkpoint(name: str, key: str = "checkpoint") -> tuple[str, Path]:
         files = [path / file for file in _IN_FOLDER if (path / file).is_file()]
         if not files:
             raise FileNotFoundError(f"{key}: {name} holds none of {', '.join(_IN_FOLDER)}")
-        return _short_name(files[0]), files[0]
+        has_both = [file.name for file in files[:2]] == ["best.pt", "last.pt"]
+        file = files[1] if has_both and _is_untrained(files[0]) else files[0]
+        return _short_name(file), file
     if path.exists():
         return _short_name(path), path
     released = sorted(file.parent.name for file in RELEASED.glob("*/model.pt"))
@@ -67,6 +70,16 @@ def find_checkpoint(name: str, key: str = "checkpoint") -> tuple[str, Path]:
         f"{key}: {name} is no file, run folder or released model; "
         f"released: {', '.join(released) or 'none'}"
     )
+
+
+def _is_untrained(file: Path) -> bool:
+    """Whether a checkpoint is as the seed made it; not where it cannot be read."""
+    try:
+        content = load_checkpoint(file)
+    except CheckpointError:
+        return False
+    instances = content.get("progress", {}).get("instances")
+    return instances == 0 and content.get("started_from") is None
 
 
 def load_trained(name: str, file: Path) -> Trained:
