@@ -98,20 +98,30 @@ def test_what_is_timed(overrides, expected):
 
 
 @pytest.mark.parametrize(
-    ("preset", "rate"), [("pomo20", 362), ("pomo50", 67), ("pomo100", 11), ("kool20", 1693)]
+    ("preset", "rate"),
+    [
+        ("pomo20", 362),
+        ("pomo50", 67),
+        ("pomo100", 11),
+        ("kool20", 1693),
+        ("kool50", 99),
+        ("kool100", 32),
+    ],
 )
 def test_a_kill_costs_ten_minutes_at_most(preset, rate):
-    """At the least instances per second that the README gives: none of kool50 and kool100."""
+    """At the least instances per second that the README gives, or of kool50 and kool100 its file.
+
+    These were measured on one core of the slower machine, beside other work.
+    """
     config = composed("config", [f"experiment={preset}"])
     assert config["checkpoint_every"] <= 600 * rate
 
 
 @pytest.mark.parametrize("size", [20, 50, 100])
 def test_ten_validations_in_an_epoch_of_kools(size):
-    """Whatever the epoch's length; last.pt is written as often."""
+    """Whatever the epoch's length."""
     config = composed("config", [f"experiment=kool{size}"])
-    every = config["baseline"]["epoch_instances"] / 10
-    assert config["validation"]["every"] == config["checkpoint_every"] == every
+    assert config["validation"]["every"] == config["baseline"]["epoch_instances"] / 10
 
 
 @pytest.mark.parametrize(("group", "option"), CLASSES)
