@@ -30,6 +30,9 @@ class Sgbs(Search):
     children with the shortest completions are the next beam. The likeliest child's completion is
     its parent's, so only the others are played.
 
+    The authors' code has one child fewer of each start at the first depth, and answers with its
+    last beam; here all depths are alike, and the answer is the shortest of all tours played.
+
     Args:
         width: at least 1 (paper, CVRP: 4).
         expansion: at least 1 (paper, CVRP: 4).
