@@ -194,7 +194,7 @@ def test_the_checkpoint_decides_on_splits_unless_told(evaluate_config, tiny_run,
     assert not whole.fixed.instances.split_delivery
 
 
-@pytest.mark.parametrize("decode", ["Greedy", "Multistart"])
+@pytest.mark.parametrize("file", DECODINGS, ids=lambda file: file.stem)
 @pytest.mark.parametrize("policy", [{}, ATTENTION], ids=["pointer", "attention"])
 @pytest.mark.parametrize(
     ("data", "said"),
@@ -212,9 +212,11 @@ def test_the_checkpoint_decides_on_splits_unless_told(evaluate_config, tiny_run,
     ids=["more customers", "clustered", "fewer customers"],
 )
 def test_what_is_outside_training_is_solved_all_the_same(
-    evaluate_config, tiny_run, tiny_content, tmp_path, data, said, policy, decode
+    evaluate_config, tiny_run, tiny_content, tmp_path, data, said, policy, file
 ):
     """A policy of 10 uniform customers on another size, capacity and distribution, in a file."""
+    section = OmegaConf.to_container(OmegaConf.load(file))
+    section |= {key: value for key, value in FEW.items() if key in section}
     tiny_content["config"]["policy"] |= policy
     network = build_policy(tiny_content["config"])
     network.initialise(0)
@@ -224,7 +226,7 @@ def test_what_is_outside_training_is_solved_all_the_same(
     summary, cost, actions = results(
         evaluate_config(
             data=str(tmp_path / "other.npz"),
-            decode={"_target_": f"vrp.search.{decode}"},
+            decode=section,
             limit=None,
         )
     )
