@@ -238,7 +238,10 @@ def _threads(number: int) -> str:
 
 def _commit(versions: dict) -> str:
     found = versions.get("commit")
-    return f"vrp-rl at commit {found}, " if found else ""
+    if not found:
+        return ""
+    changed = " with changes not committed then" if found.endswith("+") else ""
+    return f"vrp-rl at commit {found.rstrip('+')}{changed}, "
 
 
 def _commands(stages: Sequence[Stage]) -> list[str]:

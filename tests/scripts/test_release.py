@@ -101,6 +101,8 @@ def test_the_card_says_where_training_began(root):
     assert released(root) == 0
     text = (root / "checkpoints" / "mine" / "README.md").read_text()
     assert "| versions | vrp-rl at commit abc, Python 3.11, torch 2, numpy 2 |" in text
+    changed = release._commit({"commit": "abc+"})
+    assert changed == "vrp-rl at commit abc with changes not committed then, "
     assert "| began as | `smaller`, after 2,000 instances (SHA-256 abcabcabcabcabca...) |" in text
 
 
