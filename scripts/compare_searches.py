@@ -13,6 +13,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 MOST = 1000  # instances, unless told otherwise
 WARMING = 8  # instances that are solved beforehand, not counted
 COMPLETE, PARTIAL = "searches", "searches-partial"  # names of the files
-SHORT, REPEATS = 2.0, 7  # seconds below which a search is measured several times, and how often
+SHORT, REPEATS = 2.0, 7  # first seconds of a search that are measured several times, and how often
 COLOURS = {
     "greedy": "#000000",
     "multi-start": "#E69F00",
@@ -150,12 +151,8 @@ def compare(options: argparse.Namespace, ended: list[str]) -> None:
         bar.set_description(name)
         # The first calls of all take longer: threads, caches, memory.
         anytime_curve(search, policy, instances[:WARMING], WARMING, options.seed, 1e-9)
-        curve = median_curve(
-            lambda search=search: anytime_curve(
-                search, policy, instances, batch, options.seed, options.seconds
-            ),
-            len(instances),
-        )
+        measure = partial(anytime_curve, search, policy, instances, batch, options.seed)
+        curve = median_curve(measure, options.seconds, SHORT / len(instances))
         curves[name] = curve
         tqdm.write(
             f"{name:<26}{100 * (curve.cost[-1] / optimum - 1):6.2f} %  "
@@ -170,16 +167,33 @@ def compare(options: argparse.Namespace, ended: list[str]) -> None:
     print(f"written: {options.output}: {COMPLETE}.csv, {COMPLETE}.svg")
 
 
-def median_curve(measure: Callable[[], Curve], num_instances: int) -> Curve:
-    """A short search is measured several times, a long one once: it takes the median in all."""
+def median_curve(measure: Callable[[float], Curve], seconds: float, early: float) -> Curve:
+    """A search's first part is measured several times, what is after it once.
+
+    All searches begin with the same greedy tours, whose time is so short that a single measurement
+    would set them apart.
+
+    Args:
+        measure: the curve up to so many seconds per instance.
+        seconds: per instance, of the whole.
+        early: likewise, of the first part.
+
+    Returns:
+        The costs of the whole curve. The times are medians as far as all measurements found the
+        same costs, then those of the whole, moved to begin where the medians end.
+    """
     from vrp.evaluation.anytime import Curve
 
-    found = [measure()]
-    while len(found) < REPEATS and num_instances * found[0].seconds[-1] < SHORT:
-        found.append(measure())
-    first = found[0]
-    median = np.median([curve.seconds[-1] for curve in found])
-    return Curve(first.seconds * (median / first.seconds[-1]), first.cost)
+    full = measure(seconds)
+    found = [full, *(measure(min(seconds, early)) for _ in range(REPEATS - 1))]
+    count = min(len(curve.cost) for curve in found)
+    alike = np.all([curve.cost[:count] == full.cost[:count] for curve in found], 0)
+    count = int(np.argmin(np.append(alike, False)))
+    if not count:
+        return full
+    times = np.median([curve.seconds[:count] for curve in found], 0)
+    moved = full.seconds[count:] + (times[-1] - full.seconds[count - 1])
+    return Curve(np.concatenate([times, moved]), full.cost)
 
 
 def all_searches() -> dict[str, Search]:

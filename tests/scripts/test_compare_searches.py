@@ -103,21 +103,36 @@ def test_every_search_is_written(compared, tmp_path):
     assert files(tmp_path) == ["searches.csv", "searches.svg"]
 
 
-def test_a_short_search_is_measured_several_times():
-    """The median of its times; a long one once."""
-    seconds = iter([0.01, 0.05, 0.02, 0.03, 0.04, 0.9, 0.02])
-    measured = []
+def test_the_first_part_of_a_search_is_measured_several_times():
+    """Its times are medians; what comes after them begins where they end."""
+    asked = []
+    factors = iter([3.0, 1.0, 1.1, 0.9, 1.2, 1.0, 0.8])
 
-    def measure():
-        measured.append(next(seconds))
-        return Curve(np.array([measured[-1] / 2, measured[-1]]), np.array([5.0, 4.0]))
+    def measure(seconds: float) -> Curve:
+        asked.append(seconds)
+        at = np.array([0.1, 0.2, 0.3, 1.0, 2.0])
+        few = len(at) if seconds > 1 else 3
+        return Curve(next(factors) * at[:few], np.array([5.0, 4.5, 4.4, 4.2, 4.0])[:few])
 
-    found = median_curve(measure, num_instances=10)
-    assert len(measured) == 7
-    assert found.seconds.tolist() == [0.015, 0.03]
-    assert found.cost.tolist() == [5.0, 4.0]
-    seconds, measured = iter([1.0]), []
-    assert median_curve(measure, num_instances=10).seconds[-1] == 1.0
+    found = median_curve(measure, seconds=2.0, early=0.4)
+    assert asked == [2.0, *[0.4] * 6]
+    assert found.cost.tolist() == [5.0, 4.5, 4.4, 4.2, 4.0]
+    # The whole one took three times as long.
+    assert found.seconds == pytest.approx([0.1, 0.2, 0.3, 0.3 + 2.1, 0.3 + 5.1])
+
+
+@pytest.mark.parametrize(("same", "expected"), [(0, [0.2, 0.4]), (1, [0.1, 0.3])])
+def test_other_costs_end_what_is_measured_together(same, expected):
+    """Where batches take turns otherwise, times do not belong together."""
+    calls = []
+
+    def measure(seconds: float) -> Curve:
+        calls.append(seconds)
+        first = len(calls) == 1
+        cost = np.array([5.0, 4.0]) if first else np.array([[6.0, 5.0][same], 3.0])
+        return Curve(np.array([0.2, 0.4]) if first else np.array([0.1, 0.2]), cost)
+
+    assert median_curve(measure, 1.0, 1.0).seconds == pytest.approx(expected)
 
 
 def test_ctrl_c_keeps_what_is_done(compared, tmp_path, monkeypatch):
