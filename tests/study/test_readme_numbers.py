@@ -210,8 +210,10 @@ def test_notes_on_added_seeds(analysis):
     for later, words in ((False, "it had been"), (True, "these seven need")):
         left_out = ("glorot", not later)
         kept = [r for r in analysis.study.tested if (r.variant, r.seed > 2) != left_out]
-        ratio = effect(Analysis(kept, analysis.points, analysis.plan), "glorot").slowdown.ratio
-        said(f"{words} {number(ratio.value, 1)} times ({ends(ratio, 1, number)})")
+        found = effect(Analysis(kept, analysis.points, analysis.plan), "glorot")
+        ratio, text = found.slowdown.ratio, f"p = {number(found.p_slowdown, 3)} after correction"
+        times = f"{words} {number(ratio.value, 1)} times ({ends(ratio, 1, number)})"
+        said(times if later else f"{times}, {text}")
 
 
 def test_rarely_seen_coordinates(analysis):
