@@ -201,6 +201,11 @@ class AttentionPolicy(Policy):
         """None: this policy has no dropout."""
         return None
 
+    def embed(self, coordinates: Tensor) -> Tensor:
+        """As `Policy.embed`, the depot by an encoder of its own."""
+        depot, customers = coordinates[:, :1], coordinates[:, 1:]
+        return torch.cat([self.depot_encoder(depot), self.encoder(customers)], 1)
+
     def encode(self, instances: Instances) -> AttentionEncoding:
         """Everything of the instances that no step changes, as `Policy.encode`."""
         check_parameters(self)

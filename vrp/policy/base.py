@@ -115,6 +115,10 @@ class Policy(nn.Module, ABC):
     ) -> Tensor | None:
         """(N, K, M) of 0 and 1 / (1 - dropout), on the CPU; None without dropout."""
 
+    def embed(self, coordinates: Tensor) -> Tensor:
+        """What the encoders make of (N, V, 2) coordinates, the depot's first: (N, V, M)."""
+        return self.encoder(coordinates)
+
     @abstractmethod
     def encode(self, instances: Instances) -> Encoding:
         """Everything of the instances that no step changes.

@@ -84,15 +84,7 @@ def make_timed(config: dict) -> Timed:
         number = next(numbers)
         return step(number, number * config["batch_size"])
 
-    return Timed(once, lambda: _encode(policy, points).backward(gradient))
-
-
-def _encode(policy: Policy, points: Tensor) -> Tensor:
-    """(N, V, 2) coordinates, depot first, to (N, V, M), by as many encoders as the policy has."""
-    depot_encoder = getattr(policy, "depot_encoder", None)
-    if depot_encoder is None:
-        return policy.encoder(points)
-    return torch.cat([depot_encoder(points[:, :1]), policy.encoder(points[:, 1:])], 1)
+    return Timed(once, lambda: policy.embed(points).backward(gradient))
 
 
 def _let_choose_uniformly(policy: Policy) -> None:

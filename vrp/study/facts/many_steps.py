@@ -139,7 +139,9 @@ def weights_part(budget: Budget) -> Fact:
 def costs_part(budget: Budget) -> Fact:
     """The cost on unseen instances, in both experiments."""
     both = _both(budget)
-    (smooth, first), (sampled, second) = ((_at_powers(run, "cost"), _moments(run)) for run in both)
+    (smooth, first), (sampled, second) = (
+        (_at_powers(run, run.cost), _moments(run)) for run in both
+    )
     return Fact(
         name="many steps, cost",
         claim="After many steps the cost differs significantly (by 1 %).",
@@ -167,14 +169,17 @@ def _moments(run: Divergence) -> str:
     )
 
 
-def _at_powers(run: Divergence, quantity: str) -> dict[int, float]:
-    values = getattr(run, quantity)
+def _at_powers(run: Divergence, values: dict[int, float]) -> dict[int, float]:
     return {step: values[step] for step in run.weights}
 
 
-def _beside_twins(run: Divergence, quantity: str) -> str:
-    conv1d, own = _at_powers(run, quantity), _at_powers(run, f"own_{quantity}")
-    return f"{_series(conv1d)} beside {_series(own)}"
+def _weights_beside_twins(run: Divergence) -> str:
+    return f"{_series(run.weights)} beside {_series(run.own_weights)}"
+
+
+def _costs_beside_twins(run: Divergence) -> str:
+    ours, own = _at_powers(run, run.cost), _at_powers(run, run.own_cost)
+    return f"{_series(ours)} beside {_series(own)}"
 
 
 def against_twins(budget: Budget) -> Fact:
@@ -187,8 +192,8 @@ def against_twins(budget: Budget) -> Fact:
         verdict=verdict(
             *(run.weights[n] > _CLEARLY * run.own_weights[n] for n in run.weights if n > 1)
         ),
-        figure=f"weights, after {_counts(run.weights)} steps: {_beside_twins(run, 'weights')}; "
-        f"cost: {_beside_twins(run, 'cost')} (Conv1d from Linear, beside the furthest of Linear's "
+        figure=f"weights, after {_counts(run.weights)} steps: {_weights_beside_twins(run)}; "
+        f"cost: {_costs_beside_twins(run)} (Conv1d from Linear, beside the furthest of Linear's "
         f"{budget.twins + 1} twins)",
         why="Any rounding difference grows in this way. Conv1d makes one at each step, as the "
         "reversed batch does.",
@@ -207,7 +212,7 @@ def policies(budget: Budget) -> Fact:
             run.cost[last] > _CLEARLY * run.own_cost[last],
         ),
         figure=f"{_CUSTOMERS} customers, weights after {_counts(run.weights)} steps: "
-        f"{_beside_twins(run, 'weights')}; greedy cost: {_beside_twins(run, 'cost')} (Conv1d from "
+        f"{_weights_beside_twins(run)}; greedy cost: {_costs_beside_twins(run)} (Conv1d from "
         f"Linear, beside the furthest of Linear's {budget.policy_twins + 1} twins)",
         why="Once a tour differs, two runs are as far apart as any two runs, whatever their "
         "encoders. One run of each cannot tell encoders apart, and beside two twins a cost is "
