@@ -530,6 +530,36 @@ def test_what_the_plan_does_not_name_is_called_exploratory():
     assert said in words(make_report(runs, [], plan).sections[0])
 
 
+def test_no_band_is_drawn_where_no_interval_is_known(monkeypatch):
+    """A share of 0 has none: the band of the figure ends there, and is not of width 0."""
+    drawn = {}
+    monkeypatch.setattr(
+        "vrp.study.single_seed.chance_lines", lambda bands: drawn.update(bands) or b"<svg/>"
+    )
+    runs = exactly([0.0] * 8)
+    points = [
+        replace(p, val_gap=None, val_cost=5.0 + 0.1 * (int(p.run[-1]) if p.instances < 2e5 else 0))
+        for p in curves(runs)
+    ]
+    make_report(runs, points, PLAN)
+    for band in drawn.values():
+        is_zero = band.mean == 0
+        assert is_zero.any()
+        assert not is_zero.all()
+        assert (np.isnan(band.low) == is_zero).all()
+        assert (np.isnan(band.high) == is_zero).all()
+
+
+def test_minutes_are_those_of_finished_runs():
+    """One that was stopped early says nothing of how long a run takes; its hours count."""
+    runs = exactly([0.0, 0.1])
+    short = replace(lost(runs[0], "stopped"), seconds=60.0)
+    said = words(section(make_report([short, *runs[1:]], [], PLAN), "What was run"))
+    minutes = [run.seconds / 60 for run in runs[1:]]
+    assert f"'{min(minutes):.1f} to {max(minutes):.1f}'" in said
+    assert f"'{(60 + sum(run.seconds for run in runs[1:])) / 3600:.1f}'" in said
+
+
 def test_a_rate_that_is_not_the_studys_is_said():
     """Where the change that comes closest was trained with another one."""
     runs = exactly([0.0, 0.01, 0.02])
