@@ -6,8 +6,9 @@ Takes the keys of benchmark.py, as far as RL4CO has the same (peers.py), for the
     python scripts/benchmark_rl4co.py experiment=pomo50
     python scripts/benchmark_rl4co.py experiment=kool20   # a single start, greedy-rollout baseline
 
-Both codes run in processes of their own, with all cores for whoever's turn it is, so their ratio is
-known better than either rate.
+Each code runs in a process of its own, with all cores for whoever's turn it is, so their ratios are
+known better than any rate. RL4CO runs twice: as its users start it, and with the settings of malloc
+that this project's programs start with (heap.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark_rl4co.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
-from scripts.heap import settle_heap  # noqa: E402
+from scripts.heap import settle_heap, usual_heap  # noqa: E402
 
 if __name__ == "__main__":
     settle_heap()  # before the imports that take time
@@ -31,6 +33,7 @@ from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import BenchmarkConfig  # noqa: E402
 from scripts.turns import Player  # noqa: E402
 
+_WIDTH = 24  # of a name
 _DECODINGS = 9
 _FIRST_DECODINGS = 3  # not counted: their memory is new to the process
 
@@ -53,7 +56,8 @@ def measure(config: dict) -> None:
     from vrp.training.build import build_generator
     from vrp.training.provenance import versions
 
-    names = peers.names()
+    own, other = peers.names()
+    names = [own, other, f"{other}, our malloc"]
     batch, decoded = config["batch_size"], config["decoded"]
     problem, layers = config["problem"]["num_customers"], config["policy"]["num_layers"]
     threads = config["threads"] or torch.get_num_threads()
@@ -63,15 +67,18 @@ def measure(config: dict) -> None:
     )
     generator = torch.Generator().manual_seed(config["seed"])
     instances = build_generator(config)(decoded, generator)
-    with Player(peers.Ours, config) as ours, Player(peers.Rl4co, config) as theirs:
-        players = [ours, theirs]
+    with ExitStack() as stack:
+        players = [stack.enter_context(Player(peers.Ours, config))]
+        with usual_heap():
+            players.append(stack.enter_context(Player(peers.Rl4co, config)))
+        players.append(stack.enter_context(Player(peers.Rl4co, config)))
         in_turn(players, "step", times=config["warmup"])
         seconds = in_turn(players, "step", times=config["steps"])
-        print(f"\ntraining, {config['steps']} steps of each in turn")
+        print(f"\ntraining, {config['steps']} steps of each in turn", flush=True)
         report(names, batch, seconds)
         for name, player in zip(names, players, strict=True):
             peak, size = player("peak_memory")[0], player("parameters")[0]
-            print(f"{name:<12} peak memory {peak:.2f} GB, {size:,} parameters")
+            print(f"{name:<{_WIDTH}} peak memory {peak:.2f} GB, {size:,} parameters", flush=True)
         in_turn(players, "decode", instances, times=_FIRST_DECODINGS)
         seconds = in_turn(players, "decode", instances, times=_DECODINGS)
         print(f"\ngreedy decoding, {decoded:,} instances at once, {_DECODINGS} times each in turn")
@@ -90,23 +97,22 @@ def in_turn(
     return seconds
 
 
-def report(names: tuple[str, str], instances: int, seconds: list[list[float]]) -> None:
-    """Print both rates, and how many times as fast the first is.
+def report(names: list[str], instances: int, seconds: list[list[float]]) -> None:
+    """Print all rates, and how many times as fast the first is as each of the others.
+
+    That is the median over the turns, and in brackets what the middle half of them say.
 
     Args:
-        names: of the two.
+        names: of the players.
         instances: in a turn.
         seconds: of the turns of each.
     """
     for name, times in zip(names, seconds, strict=True):
-        print(f"{name:<12} {instances / statistics.median(times):,.0f} instances/s")
-    ours, theirs = seconds
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, method="inclusive")
-    print(
-        f"{names[0]} is {middle:.2f} times as fast (median of the pairs of turns; "
-        f"the middle half of them: {low:.2f} to {high:.2f})"
-    )
+        rate = f"{instances / statistics.median(times):,.0f} instances/s"
+        ratios = [b / a for a, b in zip(seconds[0], times, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, method="inclusive")
+        times_as_fast = f", {names[0]} {middle:.2f} times that ({low:.2f} to {high:.2f})"
+        print(f"{name:<{_WIDTH}} {rate}{times_as_fast if name != names[0] else ''}")
 
 
 if __name__ == "__main__":
