@@ -6,25 +6,26 @@ Takes the keys of benchmark.py, as far as RL4CO has the same (peers.py), for the
     python scripts/benchmark_rl4co.py experiment=pomo50
     python scripts/benchmark_rl4co.py experiment=kool20   # a single start, greedy-rollout baseline
 
-Each code runs in a process of its own, with all cores for whoever's turn it is, so their ratios are
-known better than any rate. RL4CO runs twice: as its users start it, and with the settings of malloc
-that this project's programs start with (heap.py).
+Each code runs in a process of its own, with all cores for whoever's turn it is, so their ratio is
+known better than either rate. `warmup` and `steps` count turns, each of a second, or of a step that
+takes longer. Both start with this project's settings of malloc (heap.py), which do RL4CO no harm.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
+from math import inf
 from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `python scripts/benchmark_rl4co.py` puts only scripts/ there
     sys.path.insert(0, str(ROOT))
 
-from scripts.heap import settle_heap, usual_heap  # noqa: E402
+from scripts.heap import settle_heap  # noqa: E402
 
 if __name__ == "__main__":
     settle_heap()  # before the imports that take time
@@ -33,7 +34,7 @@ from scripts.launcher import Job, launch  # noqa: E402
 from scripts.schema import BenchmarkConfig  # noqa: E402
 from scripts.turns import Player  # noqa: E402
 
-_WIDTH = 24  # of a name
+_TURN = 1.0  # seconds, after which memory and caches are a code's own again
 _DECODINGS = 9
 _FIRST_DECODINGS = 3  # not counted: their memory is new to the process
 
@@ -56,8 +57,7 @@ def measure(config: dict) -> None:
     from vrp.training.build import build_generator
     from vrp.training.provenance import versions
 
-    own, other = peers.names()
-    names = [own, other, f"{other}, our malloc"]
+    names = peers.names()
     batch, decoded = config["batch_size"], config["decoded"]
     problem, layers = config["problem"]["num_customers"], config["policy"]["num_layers"]
     threads = config["threads"] or torch.get_num_threads()
@@ -67,52 +67,49 @@ def measure(config: dict) -> None:
     )
     generator = torch.Generator().manual_seed(config["seed"])
     instances = build_generator(config)(decoded, generator)
-    with ExitStack() as stack:
-        players = [stack.enter_context(Player(peers.Ours, config))]
-        with usual_heap():
-            players.append(stack.enter_context(Player(peers.Rl4co, config)))
-        players.append(stack.enter_context(Player(peers.Rl4co, config)))
-        in_turn(players, "step", times=config["warmup"])
-        seconds = in_turn(players, "step", times=config["steps"])
-        print(f"\ntraining, {config['steps']} steps of each in turn", flush=True)
-        report(names, batch, seconds)
+    with Player(peers.Ours, config) as ours, Player(peers.Rl4co, config) as theirs:
+        players = [ours, theirs]
+        in_turn(players, "train", _TURN, 0.0, inf, times=config["warmup"])
+        turns = in_turn(players, "train", _TURN, 0.0, inf, times=config["steps"])
+        print(f"\ntraining, {config['steps']} turns of each", flush=True)
+        report(names, [[batch * steps / spent for (steps, spent), _ in own] for own in turns])
         for name, player in zip(names, players, strict=True):
             peak, size = player("peak_memory")[0], player("parameters")[0]
-            print(f"{name:<{_WIDTH}} peak memory {peak:.2f} GB, {size:,} parameters", flush=True)
+            print(f"{name:<12} peak memory {peak:.2f} GB, {size:,} parameters", flush=True)
         in_turn(players, "decode", instances, times=_FIRST_DECODINGS)
-        seconds = in_turn(players, "decode", instances, times=_DECODINGS)
-        print(f"\ngreedy decoding, {decoded:,} instances at once, {_DECODINGS} times each in turn")
-        report(names, decoded, seconds)
+        turns = in_turn(players, "decode", instances, times=_DECODINGS)
+        print(f"\ngreedy decoding, {decoded:,} instances at once, {_DECODINGS} times each")
+        report(names, [[decoded / spent for _, spent in own] for own in turns])
 
 
 def in_turn(
     players: list[Player], method: str, *arguments: object, times: int
-) -> list[list[float]]:
-    """Seconds of each player's turns; who begins changes."""
-    seconds: list[list[float]] = [[] for _ in players]
+) -> list[list[tuple[Any, float]]]:
+    """What each player's calls give, and their seconds; who begins changes."""
+    found: list[list] = [[] for _ in players]
     for turn in range(times):
         order = range(len(players)) if turn % 2 else reversed(range(len(players)))
         for number in order:
-            seconds[number].append(players[number](method, *arguments)[1])
-    return seconds
+            found[number].append(players[number](method, *arguments))
+    return found
 
 
-def report(names: list[str], instances: int, seconds: list[list[float]]) -> None:
-    """Print all rates, and how many times as fast the first is as each of the others.
-
-    That is the median over the turns, and in brackets what the middle half of them say.
+def report(names: tuple[str, str], rates: list[list[float]]) -> None:
+    """Print both rates, and how many times as fast the first is.
 
     Args:
-        names: of the players.
-        instances: in a turn.
-        seconds: of the turns of each.
+        names: of the two.
+        rates: instances per second in the turns of each.
     """
-    for name, times in zip(names, seconds, strict=True):
-        rate = f"{instances / statistics.median(times):,.0f} instances/s"
-        ratios = [b / a for a, b in zip(seconds[0], times, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, method="inclusive")
-        times_as_fast = f", {names[0]} {middle:.2f} times that ({low:.2f} to {high:.2f})"
-        print(f"{name:<{_WIDTH}} {rate}{times_as_fast if name != names[0] else ''}")
+    for name, own in zip(names, rates, strict=True):
+        print(f"{name:<12} {median(own):,.0f} instances/s")
+    ratios = [ours / theirs for ours, theirs in zip(*rates, strict=True)]
+    low, middle, high = quantiles(ratios, method="inclusive")
+    print(
+        f"{names[0]} is {middle:.2f} times as fast (median of the turns; the middle half of them: "
+        f"{low:.2f} to {high:.2f})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

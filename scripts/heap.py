@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager
-
-from scripts.environment import environment
 
 VARIABLE = "GLIBC_TUNABLES"
 # https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
@@ -22,18 +19,6 @@ SETTINGS = {
     "glibc.malloc.tcache_count": 0,  # small blocks of a size kept aside; `mxfast`: another way
     "glibc.malloc.mxfast": 0,
 }
-
-
-def _of_user() -> list[str]:
-    """The settings in the environment, without those that are as here."""
-    ours = {f"{name}={value}" for name, value in SETTINGS.items()}
-    asked = os.environ.get(VARIABLE, "").split(":")
-    return [setting for setting in asked if setting and setting not in ours]
-
-
-def usual_heap() -> AbstractContextManager[None]:
-    """Programs that are started meanwhile have malloc as the user has it."""
-    return environment(VARIABLE, ":".join(_of_user()) or None)
 
 
 def settle_heap() -> None:

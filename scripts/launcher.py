@@ -30,7 +30,6 @@ if str(ROOT) not in sys.path:  # `python scripts/NAME.py` puts only scripts/ the
 
 from scripts.checks import SPEAKING, UsageError, check_config, choices, one_line  # noqa: E402
 from scripts.cores import Reading, choose_waiting  # noqa: E402
-from scripts.environment import environment  # noqa: E402
 from scripts.folder_lock import LOCK, InUse, held  # noqa: E402
 from scripts.overrides import set_keys  # noqa: E402
 from scripts.plan import make_plan, refuse_used  # noqa: E402
@@ -107,14 +106,14 @@ def _launch(
     codes = [0]
 
     def task(config: DictConfig) -> None:
-        with environment("HYDRA_FULL_ERROR", "1" if debug else None):
+        with _environment("HYDRA_FULL_ERROR", "1" if debug else None):
             codes.append(_run(prepare, schema, root, config, debug))
         alone = HydraConfig.get().launcher._target_.endswith("BasicLauncher")
         if alone and codes[-1] in INTERRUPTED:
             sys.exit(codes[-1])  # ends a sweep, too
 
     # With this variable Hydra raises its errors; otherwise it prints them and exits.
-    with environment("HYDRA_FULL_ERROR", "1"), _command_line([*flags.passed, *texts]):
+    with _environment("HYDRA_FULL_ERROR", "1"), _command_line([*flags.passed, *texts]):
         hydra.main(str(root / "configs"), config_name, version_base="1.3")(task)()
     if sweep is None:
         return max(codes)
@@ -278,6 +277,19 @@ def _keep_traceback() -> str:
             handler.handle(logging.makeLogRecord({**record, "msg": "the run failed"}))
             return f"traceback in {os.path.relpath(handler.baseFilename)}"
     return "--debug shows the traceback"
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    before = os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Both train POMO's network on the CPU for `max_time` seconds each, with the same 
 an instance, optimizer and clipping, and a learning rate that falls from the same value to zero
 within that time. They take turns on one machine, each in a process of its own; the clock stands
 still while the other trains, and while the validation set is solved, from every customer greedily.
-RL4CO starts with this project's settings of malloc (heap.py), which make it faster.
+Both start with this project's settings of malloc (heap.py), which do RL4CO no harm.
 Writes race.csv and race.svg to the run's folder; Ctrl-C keeps the turns that are done.
 """
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from scripts.heap import usual_heap
-
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, sys
@@ -98,15 +96,3 @@ def test_memory_stays_in_the_process():
         return int(done.stdout)
 
     assert page_faults("settled") < page_faults("as it is") / 10
-
-
-def test_a_program_of_others_starts_as_the_user_has_it(monkeypatch):
-    """Only the user's own settings are left, and all are back afterwards."""
-    ours = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
-    monkeypatch.setenv("GLIBC_TUNABLES", f"glibc.malloc.perturb=1:{ours}")
-    with usual_heap():
-        assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.perturb=1"
-    assert os.environ["GLIBC_TUNABLES"] == f"glibc.malloc.perturb=1:{ours}"
-    monkeypatch.setenv("GLIBC_TUNABLES", ours)
-    with usual_heap():
-        assert "GLIBC_TUNABLES" not in os.environ
