@@ -210,12 +210,9 @@ class AttentionPolicy(Policy):
         """Everything of the instances that no step changes, as `Policy.encode`."""
         check_parameters(self)
         scale = goods_scale(instances, True)
-        demand = (instances.demand * scale[:, None])[..., None]  # (N, C, 1)
-        customers = torch.addcmul(
-            self.encoder(instances.customers), demand, self.demand.weight[:, 0]
-        )
-        depot = self.depot_encoder(instances.depot[:, None])
-        nodes = self.trunk(torch.cat([depot, customers], 1))
+        demand = (instances.node_demand() * scale[:, None])[..., None]  # (N, V, 1)
+        embedded = self.embed(instances.coordinates())
+        nodes = self.trunk(torch.addcmul(embedded, demand, self.demand.weight[:, 0]))
         keys, values = self._heads(self.keys_values(nodes), 2)
         query = self.query(nodes)
         if self.graph is not None:
