@@ -45,6 +45,8 @@ def prepare(job: Job) -> Callable[[], None]:
 
     if job.config["device"] == "cuda":
         raise ValueError("device is cuda; this comparison is for the CPU")
+    if job.config["steps"] < 2:
+        raise ValueError(f"steps is {job.config['steps']}; it must be at least 2")
     check_comparable(job.config)
     return partial(measure, job.config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def make_plan(
             try:
                 plain = check_config(schema, plain_config(config), root, allow_missing=shown)
             except UsageError as error:
-                raise UsageError(composer.of_resumed(job, config) or str(error)) from error
+                told = composer.of_resumed(job, config) or _with_followed(str(error), config)
+                raise UsageError(told) from error
             resume = plain.get("resume")
             if resume is not None and multirun:
                 raise UsageError(
@@ -189,6 +191,18 @@ class _Composer:
         OmegaConf.set_readonly(whole.hydra, False)
         whole.hydra.job.num = number
         return Path(whole.hydra.sweep.dir, whole.hydra.sweep.subdir)
+
+
+def _with_followed(told: str, config: DictConfig) -> str:
+    """An error's text, and what the key whose value it is about follows where it is not given."""
+    key = told.partition(" is ")[0]
+    if re.fullmatch(r"[\w.]+", key) is None:
+        return told
+    parent, _, name = key.rpartition(".")
+    owner = OmegaConf.select(config, parent) if parent else config
+    if not (isinstance(owner, DictConfig) and OmegaConf.is_interpolation(owner, name)):
+        return told
+    return f"{told} ({key} is {OmegaConf.to_container(owner)[name]} unless given)"
 
 
 def refuse_used(folder: Path) -> None:

@@ -70,7 +70,9 @@ def prepare(job: Job) -> Callable[[], None]:
         raise ValueError("multistart is false; this comparison is for a tour from each customer")
     check_comparable(job.config)
     if not can_draw():
-        raise ValueError("the figure needs matplotlib: pip install -e '.[plots]'")
+        raise ValueError(
+            "the figure needs matplotlib: pip install -c constraints.txt -e '.[study]'"
+        )
     return partial(race, job.config, job.run_folder)
 
 
@@ -107,7 +109,11 @@ def race(config: dict, folder: Path) -> None:
                 tqdm.write(describe(moment))
             write(found, folder / "race.csv")
             if turn:
-                draw(found, validation.name, folder / "race.svg")
+                draw(
+                    found,
+                    f"{len(validation.instances):,} of {validation.name}",
+                    folder / "race.svg",
+                )
     print(f"written: {folder}: race.csv, race.svg")
 
 
@@ -133,17 +139,17 @@ def write(moments: list[Moment], path: Path) -> None:
             rows.writerow([code, f"{seconds:.1f}", instances, f"{cost:.5f}", shown])
 
 
-def draw(moments: list[Moment], name: str, path: Path) -> None:
+def draw(moments: list[Moment], title: str, path: Path) -> None:
     """Gap, or cost where near-optimal ones are not known, over minutes of training."""
     from vrp.study.drawing import DRAWN_ALIKE, to_svg
     from vrp.whole_file import whole_file
 
-    content = DRAWN_ALIKE(lambda: to_svg(_figure(moments, name)))()
+    content = DRAWN_ALIKE(lambda: to_svg(_figure(moments, title)))()
     with whole_file(path) as file:
         file.write(content)
 
 
-def _figure(moments: list[Moment], name: str) -> Figure:
+def _figure(moments: list[Moment], title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
@@ -161,10 +167,10 @@ def _figure(moments: list[Moment], name: str) -> Figure:
                 shown, (x, y), xytext=(0, 6), textcoords="offset points", color=colour, ha="right"
             )
     what = "gap of multi-start tours (%)" if has_gap else "cost of multi-start tours"
-    panel.set(xlabel="minutes of training", ylabel=what, title=name, xlim=(0, None))
+    panel.set(xlabel="minutes of training", ylabel=what, title=title, xlim=(0, None))
     if has_gap:
         panel.set_yscale("log")
-        panel.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
+        panel.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_formatter("{x:g}")
     panel.grid(which="both", alpha=0.25)

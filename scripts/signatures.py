@@ -34,7 +34,7 @@ def signature_of(root: Path, target: str) -> dict[str, Any] | None:
 def exported(root: Path, package: str) -> list[str]:
     """Classes that `package` offers: those in its `__all__`, else its public ones.
 
-    Classes of others and interfaces are left out.
+    Classes of others, interfaces and records of tensors are left out.
     """
     source = _source(root, package)
     if source is None:
@@ -54,6 +54,9 @@ def exported(root: Path, package: str) -> list[str]:
 def _is_working_class(root: Path, package: str, name: str) -> bool:
     found = _look_up(root, package, name)
     if found is None or not isinstance(found[1], ast.ClassDef):
+        return False
+    fields = [item for item in found[1].body if isinstance(item, ast.AnnAssign)]
+    if any(ast.unparse(field.annotation) == "Tensor" for field in fields):
         return False
     bases = {ast.unparse(base).rpartition(".")[2] for base in found[1].bases}
     return not bases & {"ABC", "Protocol"}

@@ -57,3 +57,25 @@ def test_another_programs_group_is_no_choice_of_this_one():
         plan("decode=beam")
     assert str(caught.value).startswith("decode: no choice of this program; allowed: ")
     assert "nearest" not in str(caught.value)
+
+
+def test_a_key_that_follows_another_says_so():
+    """Nobody has typed the value that is wrong; one that was typed is told as ever."""
+    with pytest.raises(UsageError) as caught:
+        plan("policy=attention", "problem.num_customers=0")
+    assert str(caught.value) == (
+        "num_rollouts is 0; it must be at least 1 "
+        "(num_rollouts is ${problem.num_customers} unless given)"
+    )
+    with pytest.raises(UsageError, match=r"^num_rollouts is 0; it must be at least 1$"):
+        plan("policy=attention", "num_rollouts=0")
+
+
+def test_records_of_tensors_are_no_choice():
+    """What a package exports beside what a config can build."""
+    with pytest.raises(UsageError) as caught:
+        plan("problem._target_=vrp.problem.Instances")
+    assert str(caught.value) == (
+        "problem._target_: 'vrp.problem.Instances' is no class of vrp.problem; "
+        "allowed: BandedGenerator, ClusteredGenerator, UniformGenerator"
+    )
