@@ -19,7 +19,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scripts.memory import peak_memory
 from vrp.problem import Instances
@@ -91,6 +91,8 @@ class Peer(ABC):
         config: as `check_comparable` takes it. The learning rate falls to zero with `passed`.
     """
 
+    _policy: nn.Module
+
     @abstractmethod
     def __init__(self, config: dict) -> None: ...
 
@@ -106,9 +108,9 @@ class Peer(ABC):
     def solve(self, instances: Instances) -> Tensor:
         """(N,) costs of the shortest of greedy tours from each customer, by the judge."""
 
-    @abstractmethod
     def parameters(self) -> int:
         """How many numbers the policy learns."""
+        return sum(p.numel() for p in self._policy.parameters())
 
     def train(self, seconds: float, before: float, budget: float) -> tuple[int, float]:
         """Train until `seconds` are over.
@@ -163,10 +165,6 @@ class Ours(Peer):
         return _costs(
             instances, lambda part: Multistart()(self._policy, part, torch.Generator()).actions
         )
-
-    def parameters(self) -> int:
-        """As `Peer.parameters`."""
-        return sum(p.numel() for p in self._policy.parameters())
 
 
 class Rl4co(Peer):
@@ -256,10 +254,6 @@ class Rl4co(Peer):
             return torch.nn.functional.pad(tours, (0, 1))  # ends at the depot
 
         return _costs(instances, shortest)
-
-    def parameters(self) -> int:
-        """As `Peer.parameters`."""
-        return sum(p.numel() for p in self._policy.parameters())
 
     def _state(self, instances: Instances) -> TensorDict:
         from tensordict import TensorDict
