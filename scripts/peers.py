@@ -2,8 +2,8 @@
 
 RL4CO (Berto et al. 2023, https://arxiv.org/abs/2306.17100), the extra `peers`, has the networks of
 Kool et al. and of POMO. Its step is put together here from its own parts, in float32, without
-Lightning and its logging. Its trainer would allow products of less precision, which on the CPUs
-that were tried took three times as long.
+Lightning and its logging. Its trainer would allow products of less precision, which on the one
+CPU that was tried took three times as long.
 """
 
 from __future__ import annotations
