@@ -235,6 +235,7 @@ def _step(game: _Game) -> dict[str, Ways]:
 
     from vrp.policy.glimpse import glimpse_weights
     from vrp.problem.environment import legal_mask, reset, step
+    from vrp.search.rollout import sampled_choice
 
     instances, tables = game.instances, game.encoding.detach().tables
     state = step(instances, reset(instances, instances.num_customers), game.tours[..., 0])
@@ -250,6 +251,14 @@ def _step(game: _Game) -> dict[str, Ways]:
 
     weights = softmax()
     raw = torch.bmm(weights, tables.outputs)
+    logits = raw.masked_fill(~legal, -torch.inf)
+    uniforms = torch.rand(1, *state.load.shape, generator=torch.Generator().manual_seed(0))
+    choose = sampled_choice(uniforms)
+
+    def counted() -> Tensor:
+        cumulated = logits.softmax(-1).cumsum(-1)
+        return (cumulated <= (uniforms[0] * cumulated[..., -1])[..., None]).sum(-1)
+
     return {
         "decoder: weights of a step": {
             "products of two factors": lambda: glimpse_weights(
@@ -266,6 +275,10 @@ def _step(game: _Game) -> dict[str, Ways]:
         "decoder: mask of a step": {
             "subtract 1 / legal - 1": lambda: raw - is_legal.reciprocal().sub_(1),
             "masked_fill": lambda: raw.masked_fill(~legal, -torch.inf),
+        },
+        "decoder: sample of a step": {
+            "bisection": lambda: choose(logits, 0),
+            "counting": counted,
         },
     }
 

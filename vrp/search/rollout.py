@@ -33,11 +33,13 @@ def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
     uniforms = uniforms * (1 - 2**-22)
 
     def choose(logits: Tensor, t: int) -> Tensor:
-        # The best logit becomes 0 first, so that no temperature can make it infinite.
-        scaled = (logits - logits.amax(-1, keepdim=True)) / temperature
-        cumulated = scaled.softmax(-1).cumsum(-1)
-        threshold = uniforms[t] * cumulated[..., -1]
-        return (cumulated <= threshold[..., None]).sum(-1)
+        if temperature != 1:
+            # The best logit becomes 0 first, so that no temperature can make it infinite.
+            logits = (logits - logits.amax(-1, keepdim=True)) / temperature
+        cumulated = logits.softmax(-1).cumsum(-1)
+        threshold = (uniforms[t] * cumulated[..., -1]).contiguous()[..., None]
+        chosen = torch.searchsorted(cumulated, threshold, right=True)[..., 0]
+        return chosen.clamp_(max=logits.shape[-1] - 1)  # beyond it only if they are not numbers
 
     return choose
 
@@ -136,6 +138,6 @@ def play_on(
 
 def not_closed(what: str, steps: int, logits: Tensor) -> Exception:
     """The error of tours that are open after all steps, by the logits of the last one."""
-    if logits.isnan().any():  # every choice among them is node 0
+    if logits.isnan().any():  # every choice among them is the same node
         return FloatingPointError("the policy's logits are not numbers")
     return RuntimeError(f"{what} is not closed after {steps} steps, more than any can need")
