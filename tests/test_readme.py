@@ -35,11 +35,13 @@ SHORTER = {
         o for o in SHORT if not o.startswith("embedding_dim")
     ],
     "train.py": SHORT,
-    "scripts/compare_searches.py": ["--limit=8", "--seconds=0.01", "--threads=1"],
+    "scripts/compare_searches.py": ["--limit=2", "--seconds=0.01", "--threads=1"],
     "scripts/extrapolate.py": ["--factors=1", "--decode=greedy", "--threads=1"],
     "scripts/compare.py checkpoints/": [],
     "scripts/compare.py": ["--limit=8"],
-    "scripts/benchmark_parts.py": ["--repeats=1", "--threads=1", "--batch-size=4"],
+    "scripts/benchmark_parts.py": [
+        "--customers=10", "--repeats=1", "--threads=1", "--batch-size=4",
+    ],
     "scripts/layer_facts.py": ["--fast", "--only=shapes"],
     "scripts/evaluate.py": ["limit=8", "threads=1"],
     "scripts/benchmark_rl4co.py": ["batch_size=4", "decoded=8", "steps=2", "warmup=1", "threads=1"],

@@ -122,8 +122,9 @@ def test_what_cannot_be_timed_is_named(wrong, capsys):
 
 
 @pytest.mark.parametrize("case", ["vrp10", "vrp20-attention"])
-def test_only_the_encoder_differs(case):
+def test_only_the_encoder_differs(case, monkeypatch):
     """The encoders' policies play the same tours, step by step, however long that is done."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # takes long
     played = []
     for config in encoder_configs(CASES[case]).values():
         timed = make_timed(config | {"batch_size": 4})
