@@ -111,6 +111,7 @@ class Stage:
         command: the command line that trained it.
         summary: its summary.json.
         rows: of its metrics.csv.
+        num_rollouts: K tours of each instance.
         instances: that the weights of its best.pt have seen, in the runs before as well.
         started_from: what it began with, if that was not drawn from its seed.
     """
@@ -119,6 +120,7 @@ class Stage:
     command: str
     summary: dict
     rows: list[dict[str, str]]
+    num_rollouts: int
     instances: int
     started_from: dict | None
 
@@ -140,6 +142,7 @@ class Stage:
             command,
             json.loads((folder / "summary.json").read_text()),
             rows,
+            best["config"]["num_rollouts"],
             best["progress"]["instances"] + ((start or {}).get("instances") or 0),
             start,
         )
@@ -251,7 +254,8 @@ def _commands(stages: Sequence[Stage]) -> list[str]:
     for number, stage in enumerate(stages, 1):
         summary = stage.summary
         lines.append(
-            f"{number}. `{stage.command}`: {summary['instances']:,} instances, "
+            f"{number}. `{stage.command}`: "
+            f"{summary['instances']:,} instances x {stage.num_rollouts} tours, "
             f"{summary['seconds'] / 3600:.2f} hours of {_threads(summary['versions']['threads'])}"
         )
     return lines
@@ -277,7 +281,8 @@ def card(
     instances = sum(stage.summary["instances"] for stage in stages)
     hours = sum(stage.summary["seconds"] for stage in stages) / 3600
     of_run = f" of run {len(stages)}" if len(stages) > 1 else ""
-    # Of several runs each may have had another number, which stands behind its command.
+    # Of several runs each may have had other numbers, which stand behind its command.
+    tours = f" x {config['num_rollouts']} tours" if len(stages) == 1 else ""
     threads = f", {_threads(versions['threads'])}" if len(stages) == 1 else ""
     dotted = "; a dotted line is where a run ends" if len(stages) > 1 else ""
     lines = [
@@ -291,8 +296,8 @@ def card(
         f"| hardware | {options.hardware}{threads} |",
         f"| versions | {_commit(versions)}Python {versions['python']}, torch {versions['torch']}, "
         f"numpy {versions['numpy']} |",
-        f"| trained | {instances:,} instances x {config['num_rollouts']} tours, "
-        f"{hours:.2f} hours with everything{_kept(stages, instances)} |",
+        f"| trained | {instances:,} instances{tours}, {hours:.2f} hours with everything"
+        f"{_kept(stages, instances)} |",
         f"| selected | {_selected(trained, of_run)} cost on {summary['validation']} "
         f"(first {config['validation']['limit']:,}), never on a test set |",
         *_origin(stages[0].started_from),

@@ -167,7 +167,8 @@ def chained(root: Path, seen: int) -> list[str]:
     first.mkdir()
     versions = {"threads": 1}
     progress = {"step": 9, "instances": seen}
-    save_checkpoint(first / "best.pt", {"progress": progress, "started_from": None})
+    content = {"config": {"num_rollouts": 20}, "progress": progress, "started_from": None}
+    save_checkpoint(first / "best.pt", content)
     rows = "step,instances,seconds,val_gap\n0,0,1.0,90.0\n9,2560,3600.0,60.0\n"
     (first / "metrics.csv").write_text(rows)
     summary = {"instances": 2560, "seconds": 3600.0, "versions": versions}
@@ -183,9 +184,9 @@ def test_a_model_is_released_with_the_runs_before_it(root):
     assert release.main(arguments) == 0
     folder = root / "checkpoints" / "mine"
     card = (folder / "README.md").read_text()
-    assert "1. `python first`: 2,560 instances, 1.00 hours of 1 thread" in card
-    assert "2. `python second`: 640 instances, 0.00 hours of 2 threads" in card
-    assert "| trained | 3,200 instances x 8 tours, 1.00 hours" in card
+    assert "1. `python first`: 2,560 instances x 20 tours, 1.00 hours of 1 thread" in card
+    assert "2. `python second`: 640 instances x 8 tours, 0.00 hours of 2 threads" in card
+    assert "| trained | 3,200 instances, 1.00 hours" in card
     assert "with everything; the weights have seen 2,640 of them |" in card
     assert "| hardware | a machine |" in card  # each run has its own threads
     assert "began as" not in card
