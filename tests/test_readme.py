@@ -40,7 +40,10 @@ SHORTER = {
     "scripts/compare.py checkpoints/": [],
     "scripts/compare.py": ["--limit=8"],
     "scripts/benchmark_parts.py": [
-        "--customers=10", "--repeats=1", "--threads=1", "--batch-size=4",
+        "--customers=10",
+        "--repeats=1",
+        "--threads=1",
+        "--batch-size=4",
     ],
     "scripts/layer_facts.py": ["--fast", "--only=shapes"],
     "scripts/evaluate.py": ["limit=8", "threads=1"],
