@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vrp.policy.record import BatchRecord
 
-_CPU_PIECE = 1 << 20  # weights at a time: 4 MiB of float32
+_CPU_PIECE = 1 << 21  # weights at a time: 8 MiB of float32
 _GPU_PIECE = 1 << 28
 # Scores are taken relative to the largest over all nodes, legal or not, and cut off this far below
 # it: only where an illegal node's score is 80 above the legal ones' are their differences cut short

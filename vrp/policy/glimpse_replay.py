@@ -175,8 +175,7 @@ class _GlimpseReplay(torch.autograd.Function):
         if not only_outputs:
             for_scores = torch.zeros_like(tables.scores)
             for_load = torch.zeros_like(tables.per_load)
-        nodes = torch.arange(legal.shape[-1], device=legal.device)
-        dtype = tables.factors.outputs.dtype
+        dtype, num_nodes = tables.factors.outputs.dtype, legal.shape[-1]
         for part, some in _parts(tables, actions.shape[1]):
             found, outputs = _of_piece(tables, seen, part, some), tables.factors.outputs[part]
             grad = _gradient_before_tanh(
@@ -191,16 +190,18 @@ class _GlimpseReplay(torch.autograd.Function):
             if only_outputs:
                 continue
             rows = torch.bmm(grad, outputs.transpose(1, 2)).float()
-            by_head = rows.unflatten(-1, (-1, len(nodes)))
+            by_head = rows.unflatten(-1, (-1, num_nodes))
             weights = found.weights.float().view_as(by_head)
-            by_head -= (by_head * weights).sum(-1, keepdim=True)
             by_head *= weights
+            by_head.addcmul_(by_head.sum(-1, keepdim=True), weights, value=-1)
             rows = rows.to(dtype)
-            # Row a of the scores collects the steps that began at node a.
-            at = (nodes == position[part, some, None]).to(dtype)
-            for_scores[part] += torch.bmm(at.transpose(1, 2), rows)
-            scaled = (load[part, some] * tables.scale[part, None]).to(dtype)
-            for_load[part] += torch.bmm(scaled[:, None], rows)[:, 0]
+            # Row a of the scores collects the steps that began at node a, `per_load` all by load.
+            at = grad.new_zeros(*grad.shape[:2], num_nodes + 1)
+            at.scatter_(-1, position[part, some, None], 1)
+            at[..., num_nodes] = load[part, some] * tables.scale[part, None]
+            collected = torch.bmm(at.transpose(1, 2), rows)
+            for_scores[part] += collected[:, :num_nodes]
+            for_load[part] += collected[:, num_nodes]
         return *[None] * 7, for_scores, for_load, for_outputs, for_bias
 
 
@@ -225,13 +226,17 @@ def _gradient_before_tanh(
     for_entropy: Tensor | None,
 ) -> Tensor:
     """The gradient of the pointer's scores before tanh, (n, Q, V), from (n, Q, 1) gradients."""
-    grad = torch.zeros_like(found.probs)
-    if for_chosen is not None:
-        grad.addcmul_(found.probs, for_chosen, value=-1)
+    if for_chosen is None:
+        grad = torch.zeros_like(found.probs)
+    else:
+        grad = found.probs * -for_chosen
         grad.scatter_add_(-1, actions[..., None], for_chosen)
     if for_entropy is not None:
         log_probs = found.relative - found.log_total
         grad -= found.probs * (log_probs + found.entropy()) * for_entropy
     if clipping:
-        grad *= clipping - found.logits.square() / clipping
+        slope = torch.addcmul(
+            grad.new_tensor(clipping), found.logits, found.logits, value=-1 / clipping
+        )
+        grad *= slope
     return grad

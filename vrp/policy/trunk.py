@@ -93,11 +93,13 @@ class TrunkLayer(nn.Module):
         """(N, V, M) to the same."""
         projected = self._product(self.queries_keys_values, nodes)
         heads = projected.unflatten(2, (3, self.num_heads, -1))
-        queries, keys, values = heads.permute(2, 0, 3, 1, 4).contiguous().float().unbind(0)
+        heads = heads.permute(2, 0, 3, 1, 4).to(torch.float32, memory_format=torch.contiguous_format)
+        queries, keys, values = heads.unbind(0)
         seen = self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))
-        inner = self._product(self.expand, nodes).relu_()
-        return self.norm_feed_forward(nodes + self._product(self.contract, inner))
+        # Of three axes a product is a view, whose change in place autograd would copy.
+        inner = self._product(self.expand, nodes.flatten(0, 1)).relu_()
+        return self.norm_feed_forward(nodes + self._product(self.contract, inner).view_as(nodes))
 
     def _rounded(self, values: Tensor) -> Tensor:
         return values.to(product_dtype(self.precision, values.device))
