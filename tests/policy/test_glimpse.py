@@ -37,7 +37,8 @@ def replayed(clipping: float, learned: list[Tensor]) -> tuple[Tensor, Tensor]:
     """What is tested."""
     scores, per_load, outputs, bias = learned
     scale = INSTANCES.capacity.float().reciprocal()
-    factors = make_factors(scores, per_load, outputs, scale, CAPACITY, torch.float32)
+    by_head = (x.unflatten(-1, (HEADS, -1)) for x in (scores, per_load))
+    factors = make_factors(*by_head, outputs, scale, CAPACITY, torch.float32)
     tables = Tables(scores, per_load, outputs, bias, scale, clipping, factors)
     return glimpse_replay(tables, *seen())
 

@@ -220,13 +220,14 @@ class AttentionPolicy(Policy):
         (query,) = self._heads(query, 1)
         keys = keys * keys.shape[-1] ** -0.5
         scores = (query @ keys.transpose(2, 3)).transpose(1, 2)  # (N, V, H, V)
-        per_load = keys @ self.load.weight.view(self.num_heads, -1, 1)  # (N, H, V, 1)
+        per_load = (keys @ self.load.weight.view(self.num_heads, -1, 1)).squeeze(-1)  # (N, H, V)
         pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
         outputs, bias = self._outputs(values, pointer_keys)
-        scores, per_load = scores.flatten(2), per_load.flatten(1)
         dtype = self.products(scores.device)
         factors = make_factors(scores, per_load, outputs, scale, _most_load(instances), dtype)
-        if not torch.is_grad_enabled():  # only their gradient would ask for them
+        if torch.is_grad_enabled():
+            scores, per_load = scores.flatten(2), per_load.flatten(1)
+        else:  # only their gradient would ask for them
             scores = per_load = outputs = None
         return AttentionEncoding(
             nodes=nodes,

@@ -92,28 +92,27 @@ def make_factors(
     """What steps compute with.
 
     Args:
-        scores: as in `Tables`, like the next three.
-        per_load: (N, H V).
-        outputs: (N, H V, V).
+        scores: (N, V, H, V), those of `Tables`, of any strides.
+        per_load: (N, H, V), likewise.
+        outputs: (N, H V, V), as in `Tables`, like the next.
         scale: (N,).
         most_load: the largest load of all; None if it is not known.
         dtype: of the products with the weights.
     """
-    n, v, width = scores.shape
-    per_load = _below_zero(per_load.detach(), v)
+    v = scores.shape[1]
+    per_load = _below_zero(per_load)
     by_load = None
     if most_load is not None and most_load < _LOADS_PER_NODE * v:
         loads = torch.arange(most_load + 1, device=scale.device) * scale[:, None]
         by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-LIMIT).exp_()
-    by_node = _below_zero(scores.detach(), v).clamp_(min=-LIMIT).exp_().mul_(_LIFT)
-    outputs = outputs.detach().to(dtype)
-    return Factors(by_node.view(n, v, width), by_load, per_load, outputs)
+    by_node = _below_zero(scores).clamp_(min=-LIMIT).exp_().mul_(_LIFT)
+    return Factors(by_node, by_load, per_load, outputs.detach().to(dtype))
 
 
-def _below_zero(scores: Tensor, num_nodes: int) -> Tensor:
-    """(..., H V) scores, less the largest of each head's."""
-    by_head = scores.unflatten(-1, (-1, num_nodes))
-    return (by_head - by_head.amax(-1, keepdim=True)).flatten(-2)
+def _below_zero(scores: Tensor) -> Tensor:
+    """(..., H, V) scores, less the largest of each head's: (..., H V)."""
+    in_order = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
+    return torch.sub(scores, scores.amax(-1, keepdim=True), out=in_order).flatten(-2)
 
 
 def glimpse_weights(tables: Tables, position: Tensor, load: Tensor, legal: Tensor) -> Tensor:
