@@ -214,8 +214,25 @@ def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
     return {
         **_step(games["float32"]),
         "decoder: replay, forward and backward": replays,
+        "decoder: replay, weights at a time": _pieces(games["bfloat16"]),
         "decoder: masks of all steps": _masks(games["bfloat16"]),
     }
+
+
+def _pieces(game: _Game) -> Ways:
+    """How many of a replay's weights are worked on at once; the first is as it is."""
+    from vrp.policy import glimpse
+
+    used = glimpse._CPU_PIECE
+
+    def replay(weights: int) -> None:
+        glimpse._CPU_PIECE = weights
+        try:
+            game.replay(game.tape)
+        finally:
+            glimpse._CPU_PIECE = used
+
+    return {f"{factor * used:,.0f}": partial(replay, int(factor * used)) for factor in (1, 0.5, 2)}
 
 
 def _masks(game: _Game) -> Ways:

@@ -23,5 +23,7 @@ def test_only_what_has_a_tape_is_timed_with_one(most, taped, monkeypatch):
     assert named & {"bfloat16", "float32"} == taped
     masks = parts["decoder: masks of all steps"]
     assert ("recorded" in masks) == bool(taped)
-    for run in (*replays.values(), *masks.values()):
+    used, pieces = glimpse._CPU_PIECE, parts["decoder: replay, weights at a time"]
+    for run in (*replays.values(), *pieces.values(), *masks.values()):
         run()
+    assert glimpse._CPU_PIECE == used
