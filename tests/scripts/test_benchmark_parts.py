@@ -26,4 +26,5 @@ def test_only_what_has_a_tape_is_timed_with_one(most, taped, monkeypatch):
     used, pieces = glimpse._CPU_PIECE, parts["decoder: replay, weights at a time"]
     for run in (*replays.values(), *pieces.values(), *masks.values()):
         run()
-    assert glimpse._CPU_PIECE == used
+    now = glimpse._CPU_PIECE
+    assert now == used
