@@ -93,7 +93,8 @@ class TrunkLayer(nn.Module):
         """(N, V, M) to the same."""
         projected = self._product(self.queries_keys_values, nodes)
         heads = projected.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        heads = heads.to(torch.float32, memory_format=torch.contiguous_format)
+        # Cast and put in order in one pass; what is float32 already is only put in order.
+        heads = heads.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
         queries, keys, values = heads.unbind(0)
         seen = self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))
