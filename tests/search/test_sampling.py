@@ -76,6 +76,14 @@ def test_only_legal_nodes_are_sampled(uniform):
     assert legal.gather(-1, chosen[..., None]).all()
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_what_is_no_number_still_chooses_a_node(temperature):
+    """So that whoever plays on can say what is wrong."""
+    choose = sampled_choice(torch.full((1, 1, 2), 0.5), temperature)
+    chosen = choose(torch.full((1, 2, 7), torch.nan), 0)
+    assert ((chosen >= 0) & (chosen < 7)).all()
+
+
 def test_sampled_tours_are_as_frequent_as_likely(policy):
     """Over 20,000 samples each tour comes as often as its log-probability says."""
     instances = UniformGenerator(3, 12)(1, stream())

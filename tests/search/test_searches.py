@@ -112,7 +112,7 @@ def test_open_tours_are_an_error(search, policy, several_trips, monkeypatch):
 
 @pytest.mark.parametrize("search", [Greedy(), Sampling(2), Beam(2)], ids=str)
 def test_logits_that_are_no_numbers_are_an_error(search, policy, several_trips, monkeypatch):
-    """Each choice among them is the depot, and the error says why no tour closes."""
+    """Each choice among them is the same node, and the error says why no tour closes."""
     before = type(policy).step
 
     def step(*arguments):
