@@ -82,8 +82,8 @@ def prepare(job: Job) -> Callable[[], None]:
     generator = build_generator(config)
     clock = Clock(device.type == "cuda")
     learner, step = make_step(config, generator, device, clock)
-    if config["compile"] == "auto" and learner.policy.has_kernels:
-        if missing := missing_for_compile(device):
+    if config["compile"] == "auto" and learner.policy.has_kernels(device):
+        if missing := missing_for_compile(learner.policy, device):
             print(f"not compiled: {missing}")
         else:
             learner.compile_kernels()

@@ -176,11 +176,12 @@ class _Game:
         import torch
 
         from vrp.policy import AttentionPolicy
+        from vrp.policy.choice import Choice
         from vrp.policy.encoders import LinearEncoder
         from vrp.problem import UniformGenerator
         from vrp.problem.datasets import CAPACITY
         from vrp.problem.environment import max_steps
-        from vrp.search.rollout import rollout, sampled_choice
+        from vrp.search.rollout import rollout
         from vrp.search.starts import each_customer
 
         random = torch.Generator().manual_seed(0)
@@ -190,7 +191,7 @@ class _Game:
         encoding, most = policy.encode(instances), max_steps(instances)
         fixed = encoding.detach()
         tape = policy.new_tape(fixed, customers, most)
-        choose = sampled_choice(torch.rand(most, batch_size, customers, generator=random))
+        choose = Choice(torch.rand(most, batch_size, customers, generator=random))
         first = each_customer(instances)
         tours = rollout(policy, instances, fixed, customers, choose, first, tape=tape)
         return cls(instances, policy, encoding, tours, tape)
@@ -250,9 +251,9 @@ def _step(game: _Game) -> dict[str, Ways]:
     """The parts of the second step."""
     import torch
 
+    from vrp.policy.choice import Choice
     from vrp.policy.glimpse import glimpse_weights
     from vrp.problem.environment import legal_mask, reset, step
-    from vrp.search.rollout import sampled_choice
 
     instances, tables = game.instances, game.encoding.detach().tables
     state = step(instances, reset(instances, instances.num_customers), game.tours[..., 0])
@@ -270,7 +271,7 @@ def _step(game: _Game) -> dict[str, Ways]:
     raw = torch.bmm(weights, tables.outputs)
     logits = raw.masked_fill(~legal, -torch.inf)
     uniforms = torch.rand(1, *state.load.shape, generator=torch.Generator().manual_seed(0))
-    choose = sampled_choice(uniforms)
+    choose = Choice(uniforms)
 
     def counted() -> Tensor:
         cumulated = logits.softmax(-1).cumsum(-1)

@@ -107,6 +107,7 @@ def compare(options: argparse.Namespace, ended: list[str]) -> None:
     from vrp.evaluation.printed import caution
     from vrp.evaluation.trained import find_checkpoint, load_trained
     from vrp.search import Eas
+    from vrp.training.compilation import use_kept_kernels
     from vrp.training.device import set_up_device
     from vrp.training.tour_figure import can_draw
 
@@ -131,6 +132,7 @@ def compare(options: argparse.Namespace, ended: list[str]) -> None:
         options.output = Path("outputs", "searches", name)
     options.output.mkdir(parents=True, exist_ok=True)
     optimum = float(known.cost[:limit].mean())
+    use_kept_kernels(trained.policy, device)
     policy, instances = trained.policy.to(device), fixed.instances[:limit].to(device)
     batch = min(options.batch_size, limit)
     what = f"{trained.name} on the first {limit:,} of {options.data}, {batch} at once"

@@ -72,6 +72,7 @@ def extrapolate(options: argparse.Namespace) -> None:
     from vrp.training import run_files
     from vrp.training.build import build_generator
     from vrp.training.checkpoint import load_checkpoint, save_checkpoint
+    from vrp.training.compilation import use_kept_kernels
     from vrp.training.device import set_up_device
     from vrp.training.progress import Progress
     from vrp.training.start import some, unlike
@@ -101,6 +102,7 @@ def extrapolate(options: argparse.Namespace) -> None:
     )
     asked = replace(validation, decode=options.decode)
     policy = later.policy.to(device)
+    use_kept_kernels(policy, device)
     costs = {}
     print(f"{options.decode} on the first {chosen['limit']:,} of {validation.name}")
     for factor in dict.fromkeys(options.factors):

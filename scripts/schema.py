@@ -111,6 +111,8 @@ class EvaluateConfig:
         decode: the search.
         limit: number of instances; null for all.
         output: folder for the results; null for outputs/evaluate/NAME.
+        compile: `auto` plays with the policy's loops in C++ where it has any and there is a
+            compiler; `off` does not.
         batch_size: instances solved at once; null for 250, or for fewer where their size and the
             search would take more memory than 250 of 100 customers.
         capacity: for files that hold demands as fractions.
@@ -125,6 +127,7 @@ class EvaluateConfig:
     seed: int = limits(min=0, max=MAX_SEED)
     device: Literal["auto", "cpu", "cuda"] = field()
     threads: int | None = limits(min=1)
+    compile: Literal["auto", "off"] = field()
     batch_size: int | None = limits(min=1)
     capacity: int | None = limits(min=1)
     split_delivery: bool | None = field()

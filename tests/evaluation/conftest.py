@@ -57,6 +57,7 @@ def evaluate_config(tiny_run, tmp_path):
             "seed": 0,
             "device": "cpu",
             "threads": None,
+            "compile": "off",
             "batch_size": 1000,
             "capacity": None,
             "split_delivery": None,

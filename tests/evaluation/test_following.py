@@ -124,11 +124,12 @@ def test_keys_that_the_result_needs_are_repeated(proposed, evaluate_config):
         "device": "cpu",
         "seed": 3,
         "threads": 1,
+        "compile": "off",
     }
-    typed = ("checkpoint", "batch_size", "device", "seed", "threads", "output", "limit")
+    typed = ["checkpoint", "batch_size", "device", "seed", "threads", "compile", "output", "limit"]
     text, _ = proposed(Greedy(), config, typed=typed)
     assert text == (
-        "seed=3 device=cpu threads=1 batch_size=50 capacity=20 split_delivery=true "
+        "seed=3 device=cpu threads=1 compile=off batch_size=50 capacity=20 split_delivery=true "
         "decode=beam decode.width=10"
     )
     assert proposed(Greedy(), config)[0].startswith("capacity=20 split_delivery=true decode=")

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from vrp.evaluation.trained import find_checkpoint, load_trained
 from vrp.policy import AttentionPolicy, glimpse
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.policy.normalisation import BatchNorm
 from vrp.policy.trunk import attend
 from vrp.problem import Instances
 from vrp.problem.datasets import standard_set
 from vrp.problem.environment import legal_mask, reset, seen_before_each_step, step
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 from vrp.search.starts import each_customer
 
 SIZE, HEADS = 16, 4
@@ -182,7 +183,7 @@ def test_forced_steps_count_nothing(variant):
     policy, instances = make_policy(variant), uniform(5, 12, 3)
     encoding, first = policy.encode(instances), each_customer(instances)
     uniforms = torch.rand(11, 3, 5, generator=torch.Generator().manual_seed(0))
-    choose = sampled_choice(uniforms)
+    choose = Choice(uniforms)
     actions = rollout(policy, instances, encoding.detach(), 5, choose, first)
     assert torch.equal(actions[..., 0], first)
     free = policy.log_probs(encoding, instances, actions)
@@ -345,7 +346,7 @@ def test_replay_of_recorded_steps(variant, precision, loads, monkeypatch):
     encoding = policy.encode(instances)
     fixed = encoding.detach()
     tape = policy.new_tape(fixed, 3, 13)
-    choose = sampled_choice(torch.rand(13, 4, 3, generator=torch.Generator().manual_seed(1)))
+    choose = Choice(torch.rand(13, 4, 3, generator=torch.Generator().manual_seed(1)))
     actions = rollout(policy, instances, fixed, 3, choose, tape=tape)
     parameters, found = list(policy.parameters()), []
     for recorded in (None, tape):

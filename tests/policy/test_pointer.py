@@ -12,10 +12,11 @@ from textbook import Play, random_play, textbook_log_prob, textbook_logits
 from torch import Tensor
 
 from vrp.policy import AttentionPolicy, PointerPolicy
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 
 SIZE = 16
 VARIANTS = {
@@ -124,7 +125,7 @@ def test_replay_of_recorded_steps(situation, dropout):
     mask = policy.dropout_mask(n, k, torch.Generator().manual_seed(0))
     encoding, tape = policy.encode(instances), []
     uniforms = torch.rand(30, n, k, generator=torch.Generator().manual_seed(1))
-    choose = sampled_choice(uniforms)
+    choose = Choice(uniforms)
     actions = rollout(policy, instances, encoding.detach(), k, choose, None, mask, tape)
     parameters = list(policy.parameters())
     found = []

@@ -40,9 +40,10 @@ def replay_growth(kind: str, num_customers: int, num_instances: int, num_solutio
 
     from scripts.memory import peak_memory
     from vrp.policy import AttentionPolicy, PointerPolicy
+    from vrp.policy.choice import Choice
     from vrp.policy.encoders import LinearEncoder
     from vrp.problem import UniformGenerator
-    from vrp.search.rollout import rollout, sampled_choice
+    from vrp.search.rollout import rollout
 
     if kind == "pointer":
         policy = PointerPolicy(LinearEncoder(128), 128)
@@ -54,7 +55,7 @@ def replay_growth(kind: str, num_customers: int, num_instances: int, num_solutio
     uniforms = torch.rand(2 * num_customers + 1, num_instances, num_solutions, generator=random)
     with torch.no_grad():
         encoding = policy.encode(instances)
-    tours = rollout(policy, instances, encoding, num_solutions, sampled_choice(uniforms))
+    tours = rollout(policy, instances, encoding, num_solutions, Choice(uniforms))
 
     def replay(tours: torch.Tensor) -> None:
         added = policy.addable(encoding).requires_grad_()

@@ -9,10 +9,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrp.policy import PointerPolicy
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import Conv1dEncoder, EmbeddingEncoder, LinearEncoder
 from vrp.problem import Instances
 from vrp.problem.environment import legal_mask, reset, step
-from vrp.search.rollout import greedy_choice, rollout, sampled_choice
+from vrp.search.rollout import greedy_choice, rollout
 from vrp.training.baselines import CriticBaseline, SharedBaseline
 from vrp.training.learner import Learner
 
@@ -83,7 +84,7 @@ def test_rollout_waits_every_few_steps(choice, policy, long_tours):
     """No wait before every customer can have been visited, then one in four steps, and a few."""
     encoding = policy.encode(long_tours).detach()
     uniforms = torch.rand(4 * CUSTOMERS, 3, 2, generator=torch.Generator().manual_seed(0))
-    choose = greedy_choice if choice == "greedy" else sampled_choice(uniforms)
+    choose = greedy_choice if choice == "greedy" else Choice(uniforms)
     with Waits() as waits:
         actions = rollout(policy, long_tours, encoding, 2, choose)
     steps = actions.shape[-1]
@@ -127,7 +128,7 @@ def test_learning_waits_no_more_than_playing(baseline, policy, long_tours):
     draws = learner.draw(long_tours, torch.Generator().manual_seed(0))
     with Waits() as playing:
         encoding = policy.encode(long_tours).detach()
-        rollout(policy, long_tours, encoding, 2, sampled_choice(draws.uniforms))
+        rollout(policy, long_tours, encoding, 2, Choice(draws.uniforms))
     with Waits() as learning:
         learner(long_tours, draws).loss.backward()
     assert learning.count.total() <= playing.count.total()

@@ -10,10 +10,11 @@ from torch import Tensor
 from trials import length, pieces, stream
 
 from vrp.policy.base import Policy
+from vrp.policy.choice import Choice
 from vrp.problem import Instances
 from vrp.search import Eas, Sampling
 from vrp.search.augmentation import symmetric
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 
 
 class Recorder(torch.optim.Adam):
@@ -51,7 +52,7 @@ def test_eas_follows_the_papers_loss(imitation, policy, several_trips, recorder)
     for number in range(2):
         moved = symmetric(several_trips, number)
         first = torch.arange(1, k + 1).expand(n, k) if forced else None
-        choose = sampled_choice(uniforms[:, number])
+        choose = Choice(uniforms[:, number])
         tours = rollout(policy, moved, policy.encode(moved).detach(), k, choose, first)
         for i in range(n):
             one = moved[i : i + 1]

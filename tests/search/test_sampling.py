@@ -8,10 +8,11 @@ import pytest
 import torch
 from trials import stream
 
+from vrp.policy.choice import Choice
 from vrp.problem import UniformGenerator
 from vrp.search import Greedy, Sampling
 from vrp.search.base import ENCODING
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 
 
 def test_more_samples_never_cost_more(policy, several_trips):
@@ -57,7 +58,7 @@ def test_chosen_as_often_as_likely(temperature):
     logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0, -torch.inf, -1.0, -torch.inf])
     count = 20_000
     uniforms = ((torch.arange(count) + 0.5) / count).view(1, 1, count)
-    chosen = sampled_choice(uniforms, temperature)(logits.expand(1, count, 7), 0)
+    chosen = Choice(uniforms, temperature)(logits.expand(1, count, 7), 0)
     frequency = torch.bincount(chosen[0], minlength=7) / count
     expected = (logits / temperature).softmax(-1)
     torch.testing.assert_close(frequency, expected, rtol=0, atol=2 / count)
@@ -71,7 +72,7 @@ def test_only_legal_nodes_are_sampled(uniform):
     legal = torch.rand(1, 5000, 30, generator=random) < 0.2
     legal[..., 0] |= ~legal.any(-1)
     logits = logits.masked_fill(~legal, -torch.inf)
-    choose = sampled_choice(torch.full((1, 1, 5000), uniform))
+    choose = Choice(torch.full((1, 1, 5000), uniform))
     chosen = choose(logits, 0)
     assert legal.gather(-1, chosen[..., None]).all()
 
@@ -79,7 +80,7 @@ def test_only_legal_nodes_are_sampled(uniform):
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_what_is_no_number_still_chooses_a_node(temperature):
     """So that whoever plays on can say what is wrong."""
-    choose = sampled_choice(torch.full((1, 1, 2), 0.5), temperature)
+    choose = Choice(torch.full((1, 1, 2), 0.5), temperature)
     chosen = choose(torch.full((1, 2, 7), torch.nan), 0)
     assert ((chosen >= 0) & (chosen < 7)).all()
 
@@ -90,7 +91,7 @@ def test_sampled_tours_are_as_frequent_as_likely(policy):
     count, steps = 20_000, 7
     encoding = policy.encode(instances).detach()
     uniforms = torch.rand(steps, 1, count, generator=stream())
-    actions = rollout(policy, instances, encoding, count, sampled_choice(uniforms))
+    actions = rollout(policy, instances, encoding, count, Choice(uniforms))
     tours, times = actions[0].unique(dim=0, return_counts=True)
     with torch.no_grad():
         likely = policy.log_probs(encoding, instances, tours[None]).log_prob[0].sum(-1).exp()

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from vrp.policy import AttentionPolicy, PointerPolicy, glimpse
 from vrp.policy.base import Policy
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import LinearEncoder
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import seen_before_each_step
 from vrp.problem.tours import tour_length
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 from vrp.training.baselines import (
     Baseline,
     CriticBaseline,
@@ -242,7 +243,7 @@ def test_leader_learns_more(policy, instances):
         learned = learner(many, learner.draw(many, stream()))
         slopes.append(gradient(learned.loss, policy))
     encoding = policy.encode(many)
-    chosen = sampled_choice(learner.draw(many, stream()).uniforms)
+    chosen = Choice(learner.draw(many, stream()).uniforms)
     actions = rollout(policy, many, encoding.detach(), 3, chosen)
     log_prob = policy.log_probs(encoding, many, actions).log_prob.sum(-1)
     leaders = [costs.index(min(costs)) for costs in learned.cost.tolist()]
@@ -324,7 +325,7 @@ def test_entropy_is_the_mean_over_open_steps(policy):
     draws = learner.draw(instances, stream(1))
     found = learner(instances, draws).entropy
     encoding = policy.encode(instances).detach()
-    actions = rollout(policy, instances, encoding, 3, sampled_choice(draws.uniforms))
+    actions = rollout(policy, instances, encoding, 3, Choice(draws.uniforms))
     replay = policy.log_probs(encoding, instances, actions)
     steps = seen_before_each_step(instances, actions).open.sum()
     torch.testing.assert_close(found, replay.entropy.sum() / steps)

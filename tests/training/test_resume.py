@@ -123,7 +123,7 @@ def test_stopped_and_resumed(variant, straight, tmp_path):
 def test_compiled_and_resumed(straight, tmp_path, monkeypatch):
     """The fused kernels take over at the same step, and hold for a validation left open, too."""
     monkeypatch.setattr("vrp.training.trainer._COMPILE_AT", 2)
-    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda _: None)
+    monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda *_: None)
     monkeypatch.setattr("torch.compile", lambda function, **_: function)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     begin(whole, "compile=auto").run()

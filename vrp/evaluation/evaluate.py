@@ -34,6 +34,7 @@ from vrp.search.base import Search
 from vrp.search.batches import instances_at_once
 from vrp.search.solution import Progress, join
 from vrp.training.build import build_search
+from vrp.training.compilation import use_kept_kernels
 from vrp.training.device import set_up_device
 from vrp.training.provenance import versions
 from vrp.training.signals import StopSignals
@@ -206,6 +207,7 @@ class Evaluation:
             "seconds": outcome.seconds,
             "device": str(self.device),
             "device_name": _device_name(self.device),
+            "compiled": self.trained.policy.is_compiled(),
             "versions": versions(),
         }
 
@@ -263,6 +265,8 @@ def make_evaluation(config: dict) -> Evaluation:
     search = build_search(config["decode"])
     trained = load_trained(*find_checkpoint(config["checkpoint"]))
     search = search.made_for(trained.policy)
+    if config["compile"] == "auto":
+        use_kept_kernels(trained.policy, device)
     split = config["split_delivery"]
     if split is None:
         split = bool(trained.problem.get("split_delivery", False))

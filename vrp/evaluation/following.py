@@ -11,7 +11,9 @@ from vrp.evaluation.stopping import COMPLETE, TIME_LIMIT
 from vrp.search import Augment, Beam, Eas, Multistart, Sgbs
 from vrp.search.base import Search
 
-_REPEATED = ("seed", "device", "threads", "batch_size", "capacity", "split_delivery")
+_REPEATED = (
+    "seed", "device", "threads", "compile", "batch_size", "capacity", "split_delivery"
+)  # fmt: skip
 _LEAST = 1.0  # seconds that a time limit is proposed with
 _ENOUGH_INSTANCES = 50  # fewer take as long as these: most of a small batch's time is overhead
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from torch.nn.functional import linear
 
 from vrp.policy.base import Encoding, Policy, Replay
 from vrp.policy.blocks import BlockLinear
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import Encoder
 from vrp.policy.features import goods_scale
 from vrp.policy.glimpse import (
@@ -31,6 +33,8 @@ from vrp.policy.glimpse import (
 )
 from vrp.policy.glimpse_replay import glimpse_replay
 from vrp.policy.initialisation import check_scheme, initialise_layers
+from vrp.policy.native import glimpse as native
+from vrp.policy.native.library import NotBuilt, library
 from vrp.policy.precision import check_parameters, product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape
 from vrp.problem.environment import State, seen_before_each_step
@@ -105,7 +109,7 @@ class AttentionPolicy(Policy):
 
     starts_anywhere: bool = True
     sees_remaining: ClassVar[bool] = False
-    has_kernels: ClassVar[bool] = False
+    keeps_kernels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -130,6 +134,7 @@ class AttentionPolicy(Policy):
             )
         if tanh_clipping < 0:
             raise ValueError(f"tanh_clipping is {tanh_clipping}; it must not be negative")
+        self._is_native = False
         self.init = check_scheme(init)
         self.num_heads = num_heads
         self.tanh_clipping = float(tanh_clipping)
@@ -174,15 +179,28 @@ class AttentionPolicy(Policy):
             if child is not self.encoder and child is not self.depot_encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
 
-    def compile_kernels(self) -> None:
-        """Nothing: what the compiler makes of these loops is slower on a CPU, or hardly faster.
+    def has_kernels(self, device: torch.device) -> bool:
+        """On a CPU."""
+        return device.type == "cpu"
 
-        `scripts/benchmark_parts.py` measures both.
+    def compile_kernels(self) -> None:
+        """Let C++ play and replay whole tours from now on, where instances are on a CPU.
+
+        What `torch.compile` makes of the loops in PyTorch is hardly faster than they are.
         """
+        try:
+            library("glimpse")
+            library("trunk")
+        except NotBuilt as error:
+            warnings.warn(f"not compiled: {error}; it runs without", stacklevel=2)
+        else:
+            self._is_native = True
+            for layer in self.trunk:
+                layer.is_native = True
 
     def is_compiled(self) -> bool:
-        """False."""
-        return False
+        """Whether there are such loops, and they are used."""
+        return self._is_native
 
     def products(self, device: torch.device) -> torch.dtype:
         """As `precision` says, in the trunk and in the decoder."""
@@ -223,8 +241,8 @@ class AttentionPolicy(Policy):
         per_load = (keys @ self.load.weight.view(self.num_heads, -1, 1)).squeeze(-1)  # (N, H, V)
         pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
         outputs, bias = self._outputs(values, pointer_keys)
-        dtype = self.products(scores.device)
-        factors = make_factors(scores, per_load, outputs, scale, _most_load(instances), dtype)
+        dtype, most_load = self.products(scores.device), _most_load(instances)
+        factors = make_factors(scores, per_load, outputs, scale, most_load, dtype)
         if torch.is_grad_enabled():
             scores, per_load = scores.flatten(2), per_load.flatten(1)
         else:  # only their gradient would ask for them
@@ -242,6 +260,7 @@ class AttentionPolicy(Policy):
                 scale=scale,
                 clipping=self.tanh_clipping,
                 factors=factors,
+                is_native=self._is_native and native.fits(instances, most_load, dtype),
             ),
         )
 
@@ -259,9 +278,11 @@ class AttentionPolicy(Policy):
         encoding: AttentionEncoding,
         num_solutions: int,
         most: int,
-        old: GlimpseTape | None = None,
-    ) -> GlimpseTape | None:
-        """For the attention weights of each step; None where they would take too much memory."""
+        old: object = None,
+    ) -> GlimpseTape | native.StepTape | None:
+        """What `log_probs` would compute anew; None where that would take too much memory."""
+        if encoding.tables.is_native:
+            return native.StepTape.make(encoding.tables, num_solutions, most, old)
         return GlimpseTape.make(encoding.tables, num_solutions, most, old)
 
     @torch.no_grad()
@@ -279,6 +300,21 @@ class AttentionPolicy(Policy):
         )
         return logits, StepCount(memory.taken + 1)
 
+    def play(
+        self,
+        encoding: AttentionEncoding,
+        instances: Instances,
+        state: State,
+        most: int,
+        choice: Choice,
+        first: Tensor | None = None,
+        tape: native.StepTape | None = None,
+    ) -> Tensor | None:
+        """As `Policy.play`, where the kernels are compiled and made for such instances."""
+        if not encoding.tables.is_native:
+            return None
+        return native.play(encoding.tables, instances, state, most, choice, first, tape)
+
     def log_probs(
         self,
         encoding: AttentionEncoding,
@@ -286,9 +322,42 @@ class AttentionPolicy(Policy):
         actions: Tensor,
         forced: int = 0,
         dropout_mask: Tensor | None = None,
-        tape: GlimpseTape | None = None,
+        tape: GlimpseTape | native.StepTape | None = None,
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
+        if encoding.tables.is_native:
+            log_prob, entropy, counted = self._native_replay(encoding, instances, actions, tape)
+        else:
+            log_prob, entropy, counted = self._replay(encoding, instances, actions, tape)
+        counted[:, :forced] = False  # (N, T, K), as all three
+        return Replay(
+            log_prob=(log_prob * counted).transpose(1, 2),
+            entropy=(entropy * counted).transpose(1, 2),
+            counted=counted.transpose(1, 2),
+        )
+
+    def _native_replay(
+        self,
+        encoding: AttentionEncoding,
+        instances: Instances,
+        actions: Tensor,
+        tape: native.StepTape | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, T, K) log-probability and entropy, and which steps count."""
+        if tape is None:
+            tape = native.recorded(encoding.tables.detach(), instances, actions)
+        steps = actions.shape[-1]
+        counted = tape.position[:, :steps] >= 0
+        return *native.replay(encoding.tables, tape, steps), counted
+
+    def _replay(
+        self,
+        encoding: AttentionEncoding,
+        instances: Instances,
+        actions: Tensor,
+        tape: GlimpseTape | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same in PyTorch."""
         if tape is None:
             seen = seen_before_each_step(instances, actions)
             position = seen.position.transpose(1, 2)
@@ -301,13 +370,7 @@ class AttentionPolicy(Policy):
             encoding.tables, position, load, legal, actions.transpose(1, 2), tape
         )  # (N, T, K) each, as all above
         # From the depot to the depot goes only who has served all.
-        counted = (position != 0) | ~legal[..., 0]
-        counted[:, :forced] = False
-        return Replay(
-            log_prob=(log_prob * counted).transpose(1, 2),
-            entropy=(entropy * counted).transpose(1, 2),
-            counted=counted.transpose(1, 2),
-        )
+        return log_prob, entropy, (position != 0) | ~legal[..., 0]
 
     def replay_bytes(self, num_nodes: int) -> int:
         """As `Policy.replay_bytes`: what belongs to each logit, 4 to 6 bytes as measured."""

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from vrp.policy.choice import Choice
 from vrp.policy.encoders import Encoder
 from vrp.policy.record import TensorRecord
 from vrp.problem.environment import State
@@ -77,13 +78,14 @@ class Policy(nn.Module, ABC):
             how a policy was trained sets it on the policy.
         sees_remaining: whether it sees at each step what is left of every customer's demand, where
             deliveries may be split; else it sees the demands at the start.
-        has_kernels: whether it has inner loops that `compile_kernels` fuses.
+        keeps_kernels: whether its fused loops are kept for the next process, so that even a single
+            evaluation is faster with them; else each process compiles them anew.
     """
 
     encoder: Encoder
     starts_anywhere: bool
     sees_remaining: ClassVar[bool]
-    has_kernels: ClassVar[bool]
+    keeps_kernels: ClassVar[bool]
 
     @abstractmethod
     def settings(self) -> dict[str, object]:
@@ -94,8 +96,12 @@ class Policy(nn.Module, ABC):
         """Set every parameter from `seed` and its name."""
 
     @abstractmethod
+    def has_kernels(self, device: torch.device) -> bool:
+        """Whether there are inner loops that `compile_kernels` fuses on `device`."""
+
+    @abstractmethod
     def compile_kernels(self) -> None:
-        """Fuse the inner loops with `torch.compile` from the next call on."""
+        """Fuse the inner loops from the next call on, and warn where that fails."""
 
     @abstractmethod
     def is_compiled(self) -> bool:
@@ -167,6 +173,35 @@ class Policy(nn.Module, ABC):
         Returns:
             (N, K, V) logits, minus infinity where not legal, and the memory after this step.
         """
+
+    def play(
+        self,
+        encoding: Encoding,
+        instances: Instances,
+        state: State,
+        most: int,
+        choice: Choice,
+        first: Tensor | None = None,
+        tape: Tape | None = None,
+    ) -> Tensor | None:
+        """The rest of all tours in one call; None where it has to be played step by step.
+
+        Args:
+            encoding: of N instances, detached.
+            instances: the same N instances.
+            state: where the vehicles stand.
+            most: steps that no tour exceeds from there on.
+            choice: its steps count from 0 here.
+            first: (N, K) int64, nodes imposed on the first step; below 0 leaves it to `choice`.
+            tape: records each step for `log_probs`; only where the state is the first one.
+
+        Returns:
+            (N, K, T) int64 actions, padded with 0; T is the longest rest's number of steps.
+
+        Raises:
+            FloatingPointError: if the logits are no numbers.
+        """
+        return None
 
     @abstractmethod
     def log_probs(

@@ -51,6 +51,7 @@ class Tables(BatchRecord):
         scale: (N,), factor from goods to network input.
         clipping: c > 0 turns each logit into c tanh(logit); 0 leaves it.
         factors: what the steps compute with; no gradient, `glimpse_replay` supplies it.
+        is_native: whether whole tours are for `native.glimpse` to play and replay.
     """
 
     scores: Tensor | None
@@ -60,6 +61,7 @@ class Tables(BatchRecord):
     scale: Tensor
     clipping: float
     factors: Factors
+    is_native: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class GlimpseTape:
 
     @classmethod
     def make(
-        cls, tables: Tables, num_solutions: int, most: int, old: GlimpseTape | None = None
+        cls, tables: Tables, num_solutions: int, most: int, old: object = None
     ) -> GlimpseTape | None:
         """A tape of `most` steps of K solutions; None if it could grow too large.
 
@@ -180,7 +182,7 @@ class GlimpseTape:
         sizes = (8, 8, v, width * outputs.element_size(), v * tables.bias.element_size())
         if math.prod(shape) * sum(sizes) > _MOST_TAPE:
             return None
-        if old is not None and old.holds((*shape, width), outputs):
+        if isinstance(old, GlimpseTape) and old.holds((*shape, width), outputs):
             return old
         return cls(
             torch.empty(shape, dtype=torch.int64, device=outputs.device),

@@ -91,7 +91,7 @@ class PointerPolicy(Policy):
 
     starts_anywhere: bool = False
     sees_remaining: ClassVar[bool] = True
-    has_kernels: ClassVar[bool] = True
+    keeps_kernels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -143,6 +143,10 @@ class PointerPolicy(Policy):
         for name, child in self.named_children():
             if child is not self.encoder:
                 initialise_layers(child, self.init, seed, f"{name}.")
+
+    def has_kernels(self, device: torch.device) -> bool:
+        """On all."""
+        return True
 
     def compile_kernels(self) -> None:
         """Fuse the inner loops with `torch.compile` from the next call on."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from vrp.policy.blocks import BlockLinear
+from vrp.policy.native import trunk as native
 from vrp.policy.normalisation import NORMALIZATIONS
 from vrp.policy.precision import check_precision, product_dtype
 
@@ -82,6 +83,7 @@ class TrunkLayer(nn.Module):
         dim, norm = shape.embedding_dim, NORMALIZATIONS[shape.normalization]
         self.num_heads = shape.num_heads
         self.precision = shape.precision
+        self.is_native = False  # attention by `native.trunk`, where it fits
         self.queries_keys_values = BlockLinear(dim, 3 * dim, fan_in=dim, fan_out=dim)
         self.combine = nn.Linear(dim, dim, bias=shape.combine_bias)
         self.norm_attention = norm(dim)
@@ -92,15 +94,22 @@ class TrunkLayer(nn.Module):
     def forward(self, nodes: Tensor) -> Tensor:
         """(N, V, M) to the same."""
         projected = self._product(self.queries_keys_values, nodes)
-        heads = projected.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        # Cast and put in order in one pass; what is float32 already is only put in order.
-        heads = heads.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
-        queries, keys, values = heads.unbind(0)
-        seen = self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
+        if self.is_native and native.fits(nodes):
+            seen = native.attend(projected, self.num_heads)
+        else:
+            seen = self._attend(projected)
         nodes = self.norm_attention(nodes + self._product(self.combine, seen))
         # Of three axes a product is a view, whose change in place autograd would copy.
         inner = self._product(self.expand, nodes.flatten(0, 1)).relu_()
         return self.norm_feed_forward(nodes + self._product(self.contract, inner).view_as(nodes))
+
+    def _attend(self, projected: Tensor) -> Tensor:
+        """As `native.trunk.attend`."""
+        heads = projected.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        # Cast and put in order in one pass; what is float32 already is only put in order.
+        heads = heads.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
+        queries, keys, values = heads.unbind(0)
+        return self._rounded(attend(queries, keys, values)).transpose(1, 2).flatten(2)
 
     def _rounded(self, values: Tensor) -> Tensor:
         return values.to(product_dtype(self.precision, values.device))

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from vrp.policy.base import Encoding, Policy
+from vrp.policy.choice import Choice
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
 from vrp.search.augmentation import check_symmetries, symmetric
 from vrp.search.base import ENCODING, Search
 from vrp.search.greedy import Greedy, count_pieces, greedy_tours
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 from vrp.search.solution import Progress, Solution, improved, join, pad_tours
 from vrp.search.starts import each_customer
 
@@ -118,7 +119,7 @@ class Eas(Search):
         first = each_customer(copies) if forced else None
         with torch.enable_grad():
             changed = policy.with_added(part.encoding, part.added)
-        choose = sampled_choice(uniforms)
+        choose = Choice(uniforms)
         tours = rollout(policy, copies, changed.detach(), uniforms.shape[2], choose, first)
         best = part.improve(best, tours)
         incumbent = best[part.rows].actions.to(copies.device)

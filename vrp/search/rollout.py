@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from vrp.policy.base import Encoding, Memory, Policy, Tape
+from vrp.policy.choice import Choice
 from vrp.problem.environment import State, finished, legal_mask, max_steps, reset, step
 from vrp.problem.instances import Instances
 
 # Asking whether all tours are closed waits for the device, so it is done every few steps.
 _CHECK_EVERY = 4
 
-Select = Callable[[Tensor, int], Tensor]
-
-
-def greedy_choice(logits: Tensor, _: int) -> Tensor:
-    """The likeliest node of (N, K, V) logits: (N, K) int64."""
-    return logits.argmax(-1)
-
-
-def sampled_choice(uniforms: Tensor, temperature: float = 1.0) -> Select:
-    """A choice that samples by one uniform number per tour and step.
-
-    Args:
-        uniforms: (T, N, K) float32 in [0, 1), at least `max_steps` of them.
-        temperature: divides the logits.
-    """
-    # Kept a little under 1 so that rounding never reaches past the last legal node.
-    uniforms = uniforms * (1 - 2**-22)
-
-    def choose(logits: Tensor, t: int) -> Tensor:
-        if temperature != 1:
-            # The best logit becomes 0 first, so that no temperature can make it infinite.
-            logits = (logits - logits.amax(-1, keepdim=True)) / temperature
-        cumulated = logits.softmax(-1).cumsum(-1)
-        threshold = (uniforms[t] * cumulated[..., -1]).contiguous()[..., None]
-        chosen = torch.searchsorted(cumulated, threshold, right=True)[..., 0]
-        return chosen.clamp_(max=logits.shape[-1] - 1)  # beyond it only if they are not numbers
-
-    return choose
+greedy_choice = Choice()  # the likeliest node
 
 
 @torch.no_grad()
@@ -50,7 +22,7 @@ def rollout(
     instances: Instances,
     encoding: Encoding,
     num_solutions: int,
-    choose: Select,
+    choose: Choice,
     first: Tensor | None = None,
     dropout_mask: Tensor | None = None,
     tape: Tape | None = None,
@@ -62,7 +34,7 @@ def rollout(
         instances: N problems.
         encoding: of the same instances, detached.
         num_solutions: K.
-        choose: maps logits (N, K, V) and the step's number to nodes (N, K).
+        choose: the next node.
         first: (N, K) int64, nodes imposed on the first step; -1 leaves it to `choose`.
         dropout_mask: (N, K, M) or None.
         tape: each step is recorded on it, for `Policy.log_probs`.
@@ -77,13 +49,7 @@ def rollout(
     """
     state = reset(instances, num_solutions)
     memory = policy.start(encoding, num_solutions, dropout_mask)
-
-    def choose_first(logits: Tensor, t: int) -> Tensor:
-        action = choose(logits, t)
-        return action if t else torch.where(first < 0, action, first)
-
-    select = choose if first is None else choose_first
-    return play_on(policy, instances, encoding, state, memory, select, tape=tape)
+    return play_on(policy, instances, encoding, state, memory, choose, first=first, tape=tape)
 
 
 @torch.no_grad()
@@ -93,8 +59,9 @@ def play_on(
     encoding: Encoding,
     state: State,
     memory: Memory,
-    choose: Select,
+    choose: Choice,
     done: int = 0,
+    first: Tensor | None = None,
     tape: Tape | None = None,
 ) -> Tensor:
     """What follows a state until every tour is closed.
@@ -107,6 +74,7 @@ def play_on(
         memory: of the same solutions.
         choose: as for `rollout`; its steps count from 0 here.
         done: number of steps that led to the state.
+        first: as for `rollout`.
         tape: as for `rollout`.
 
     Returns:
@@ -117,11 +85,16 @@ def play_on(
         RuntimeError, FloatingPointError: as `rollout`.
     """
     most = max_steps(instances)
+    tours = policy.play(encoding, instances, state, most - done, choose, first, tape)
+    if tours is not None:
+        return tours
     actions = []
     for t in range(most - done):
         legal = legal_mask(instances, state)
         logits, memory = policy.step(encoding, memory, state, legal, tape)
         action = choose(logits, t)
+        if first is not None and t == 0:
+            action = torch.where(first < 0, action, first)
         state = step(instances, state, action)
         actions.append(action)
         steps = done + t

@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 
 from vrp.policy.base import Policy
+from vrp.policy.choice import Choice
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.search.base import ENCODING, Search
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 from vrp.search.solution import Progress, improved
 
 _SAMPLES_AT_ONCE = 16
@@ -61,7 +62,7 @@ class Sampling(Search):
         for first in range(0, self.samples, _SAMPLES_AT_ONCE):
             # Always as many, so that a policy that rounds its products rounds them alike.
             uniforms = torch.rand(_SAMPLES_AT_ONCE, most, n, generator=generator).permute(1, 2, 0)
-            choose = sampled_choice(uniforms.to(instances.device), self.temperature)
+            choose = Choice(uniforms.to(instances.device), self.temperature)
             tours = rollout(policy, instances, encoding, _SAMPLES_AT_ONCE, choose)
             count = min(_SAMPLES_AT_ONCE, self.samples - first)
             best = improved(best, instances, tours[:, :count])

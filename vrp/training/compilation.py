@@ -1,20 +1,35 @@
-"""Whether `torch.compile` can work here."""
+"""Whether a policy's inner loops can be fused here."""
 
 from __future__ import annotations
 
-import shutil
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from vrp.policy.base import Policy
+from vrp.policy.native.compiler import find_compiler
 
-def missing_for_compile(device: torch.device) -> str | None:
-    """What `torch.compile` lacks on this machine, in words; None if nothing is known to."""
+
+def missing_for_compile(policy: Policy, device: torch.device) -> str | None:
+    """What its kernels lack on this machine, in words; None if nothing is known to."""
     if device.type == "cuda":
         return None if find_spec("triton") else "triton is not installed"
-    if not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
+    if find_compiler() is None:
         return "no C++ compiler was found"
+    if policy.keeps_kernels:  # C++ of our own, where `torch.compile` includes Python
+        return None
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return None if header.exists() else f"Python's headers are missing ({header})"
+
+
+def use_kept_kernels(policy: Policy, device: torch.device) -> None:
+    """Fuse the loops of a policy that keeps them, where that can be done on `device`.
+
+    For a single evaluation: other policies would compile anew, which takes longer than it spares.
+    """
+    if not (policy.keeps_kernels and policy.has_kernels(device)):
+        return
+    if missing_for_compile(policy, device) is None:
+        policy.compile_kernels()

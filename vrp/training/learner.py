@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from vrp.policy.base import Policy, Tape
+from vrp.policy.choice import Choice
 from vrp.problem.environment import max_steps
 from vrp.problem.instances import Instances
 from vrp.problem.tours import tour_length
-from vrp.search.rollout import rollout, sampled_choice
+from vrp.search.rollout import rollout
 from vrp.search.starts import each_customer
 from vrp.training.baselines.base import Baseline
 from vrp.training.reinforce import advantage, emphasise_leader, reinforce_loss
@@ -129,7 +130,7 @@ class Learner(nn.Module):
             instances,
             fixed,
             self.num_rollouts,
-            sampled_choice(draws.uniforms),
+            Choice(draws.uniforms),
             each_customer(instances)[:, : self.num_rollouts] if self.multistart else None,
             draws.dropout_mask,
             tape,

@@ -273,12 +273,12 @@ class Trainer:
         """Compile what there is to compile from the fixed step on."""
         if self.config["compile"] == "off" or self._compiled:
             return
-        if not self.learner.policy.has_kernels:
+        if not self.learner.policy.has_kernels(self.device):
             return
         if self.progress.step < _COMPILE_AT:
             return
         self._compiled = True
-        missing = missing_for_compile(self.device)
+        missing = missing_for_compile(self.learner.policy, self.device)
         if missing:
             self.log.say(f"not compiled: {missing}; training goes on without")
         else:

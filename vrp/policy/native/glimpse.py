@@ -1,0 +1,255 @@
+"""The attention decoder in one call for whole tours, and their replay (`glimpse.cpp`).
+
+The same as `vrp.policy.glimpse` step by step and `vrp.policy.glimpse_replay`, whose letters,
+shapes and rounding it keeps; products of bfloat16 are not rounded again when they are added up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from vrp.policy.choice import Choice
+from vrp.policy.glimpse import Tables
+from vrp.policy.native.calls import address, call
+from vrp.policy.native.library import library
+from vrp.problem.environment import State, reset
+from vrp.problem.instances import Instances
+
+_MOST_NODES = 128  # that the loops are written for
+_MOST_GOODS = 2**31 - 1  # they count in 32 bits
+
+
+def fits(instances: Instances, most_load: int | None, dtype: torch.dtype) -> bool:
+    """Whether the loops take such instances.
+
+    Args:
+        instances: N problems.
+        most_load: their largest capacity; None if it is not known.
+        dtype: of the products.
+    """
+    takes = dtype == torch.float32 or library("glimpse").glimpse_takes_bfloat16()
+    return bool(
+        takes
+        and most_load is not None
+        and most_load <= _MOST_GOODS
+        and instances.device.type == "cpu"
+        and instances.num_nodes <= _MOST_NODES
+        and not instances.split_delivery
+    )
+
+
+@dataclass(frozen=True)
+class StepTape:
+    """What was seen and chosen at each of S steps; memory is taken only as steps are made.
+
+    Attributes:
+        position: (N, S, K) int32, nodes last visited; -1 where a step was imposed, or its tour is
+            closed. There only log-probability and entropy say something, which is 0.
+        load: (N, S, K) int32, goods.
+        action: (N, S, K) int32.
+        logits: (N, S, K, V), minus infinity where not legal.
+        log_prob: (N, S, K), of the action.
+        entropy: (N, S, K), of its distribution, in nats.
+    """
+
+    position: Tensor
+    load: Tensor
+    action: Tensor
+    logits: Tensor
+    log_prob: Tensor
+    entropy: Tensor
+
+    @classmethod
+    def make(cls, tables: Tables, num_solutions: int, most: int, old: object = None) -> StepTape:
+        """A tape of `most` steps of K solutions; the old one, if it is just that."""
+        n, v = tables.bias.shape
+        shape = (n, most, num_solutions)
+        if isinstance(old, StepTape) and old.logits.shape == (*shape, v):
+            return old
+        whole = (torch.empty(shape, dtype=torch.int32) for _ in range(3))
+        return cls(*whole, torch.empty(*shape, v), torch.empty(shape), torch.empty(shape))
+
+
+def play(
+    tables: Tables,
+    instances: Instances,
+    state: State,
+    most: int,
+    choice: Choice,
+    first: Tensor | None = None,
+    tape: StepTape | None = None,
+) -> Tensor:
+    """The rest of K tours of each instance: (N, K, T) int64, padded with 0.
+
+    Args:
+        tables: of N instances, detached.
+        instances: the same.
+        state: of K solutions each.
+        most: steps that no tour exceeds.
+        choice: its steps count from 0 here.
+        first: (N, K) int64, nodes imposed on the first step; below 0 leaves it to `choice`.
+        tape: each step is recorded on it.
+
+    Raises:
+        FloatingPointError: if a logit is not a number.
+    """
+    actions = torch.zeros(*state.position.shape, most, dtype=torch.int64)
+    steps = _run(tables, instances, state, actions, tape, choice=choice, first=first)
+    return actions[..., : max(1, steps)]
+
+
+def recorded(tables: Tables, instances: Instances, actions: Tensor) -> StepTape:
+    """The tape of legal tours (N, K, T) int64 from the depot, padded with 0."""
+    _, k, steps = actions.shape
+    tape = StepTape.make(tables, k, steps)
+    given = actions.contiguous()
+    _run(tables, instances, reset(instances, k), torch.zeros_like(given), tape, given=given)
+    return tape
+
+
+def replay(tables: Tables, tape: StepTape, steps: int) -> tuple[Tensor, Tensor]:
+    """Log-probability of each action and entropy of its distribution, (N, T, K) each.
+
+    Differentiable in scores, per_load, outputs and bias of the tables.
+
+    Args:
+        tables: of N instances.
+        tape: recorded with just these.
+        steps: T, of those on the tape.
+    """
+    learned = tables.scores, tables.per_load, tables.outputs, tables.bias
+    return _Replay.apply(tables.detach(), tape, steps, *learned)
+
+
+class _Replay(torch.autograd.Function):
+    """What the tape holds, and the gradient of the tables that it was made with."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, tables: Tables, tape: StepTape, steps: int, *learned: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `replay`; `learned` only carries the gradient."""
+        ctx.set_materialize_grads(False)
+        ctx.tables, ctx.tape, ctx.steps = tables, tape, steps
+        return tape.log_prob[:, :steps].clone(), tape.entropy[:, :steps].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, for_log_prob: Tensor | None, for_entropy: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Three times None, then the gradients of the learned tables."""
+        tables, tape = ctx.tables, ctx.tape
+        n, most, k = tape.position.shape
+        if for_log_prob is None:
+            for_log_prob = torch.zeros(n, ctx.steps, k)
+        for_log_prob = for_log_prob.contiguous()
+        for_entropy = None if for_entropy is None else for_entropy.contiguous()
+        wanted = any(ctx.needs_input_grad[3:5])
+        scores, per_load = (
+            torch.empty_like(x) if wanted else None for x in (tables.scores, tables.per_load)
+        )
+        outputs, bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
+        gradients = _Gradients(
+            *map(address, (for_log_prob, for_entropy)), ctx.steps, most, k, _tape(tape),
+            *map(address, (scores, per_load, outputs, bias)),
+        )  # fmt: skip
+        call("glimpse", "glimpse_learn", _tables(tables), gradients)
+        return None, None, None, scores, per_load, outputs, bias
+
+
+def _run(
+    tables: Tables,
+    instances: Instances,
+    state: State,
+    actions: Tensor,
+    tape: StepTape | None,
+    *,
+    choice: Choice | None = None,
+    first: Tensor | None = None,
+    given: Tensor | None = None,
+) -> int:
+    """Play into `actions`, by a choice or as given; the longest tour's number of steps."""
+    n, k, most = actions.shape
+    choice, remaining = choice or Choice(), state.remaining
+    if remaining.stride(-1) != 1:
+        remaining = remaining.contiguous()
+    goods = [x.contiguous() for x in (instances.capacity, state.position, state.load)]
+    uniforms = None if choice.uniforms is None else choice.uniforms.contiguous()
+    first = None if first is None else first.contiguous()
+    steps = torch.empty(n, dtype=torch.int32)
+    whole = torch.int64
+    record = _Play(
+        *(address(x, whole) for x in goods), remaining.data_ptr(), *remaining.stride()[:2],
+        address(first, whole), address(given, whole), address(uniforms), choice.temperature,
+        k, most, _tape(tape), address(actions, whole), address(steps, torch.int32),
+    )  # fmt: skip
+    call("glimpse", "glimpse_play", _tables(tables), record)
+    if n and int(steps.min()) < 0:
+        raise FloatingPointError("the policy's logits are not numbers")
+    return int(steps.max()) if n else 0
+
+
+class _Tables(ctypes.Structure):
+    """`Tables` of glimpse.cpp, like the next."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_void_p)
+            for name in ["by_node", "by_load", "per_load", "outputs", "bias", "scale"]
+        ),
+        *((name, ctypes.c_int64) for name in ["instances", "nodes", "heads", "loads"]),
+        ("clipping", ctypes.c_float),
+        ("is_bfloat16", ctypes.c_int32),
+    )
+
+
+class _Tape(ctypes.Structure):
+    _fields_ = tuple((field.name, ctypes.c_void_p) for field in fields(StepTape))
+
+
+class _Play(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ["capacity", "position", "load", "remaining"]),
+        *((name, ctypes.c_int64) for name in ["remaining_n", "remaining_k"]),
+        *((name, ctypes.c_void_p) for name in ["first", "given", "uniforms"]),
+        ("temperature", ctypes.c_float),
+        *((name, ctypes.c_int64) for name in ["solutions", "most"]),
+        ("tape", _Tape),
+        *((name, ctypes.c_void_p) for name in ["actions", "steps"]),
+    )
+
+
+class _Gradients(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ["of_log_prob", "of_entropy"]),
+        *((name, ctypes.c_int64) for name in ["steps", "most", "solutions"]),
+        ("tape", _Tape),
+        *((name, ctypes.c_void_p) for name in ["scores", "per_load", "outputs", "bias"]),
+    )
+
+
+def _tables(tables: Tables) -> _Tables:
+    """The record of tables, which must outlive it."""
+    factors = tables.factors
+    n, v, width = factors.by_node.shape
+    loads = 0 if factors.by_load is None else factors.by_load.shape[1]
+    outputs = factors.outputs
+    return _Tables(
+        *map(address, (factors.by_node, factors.by_load, factors.per_load)),
+        address(outputs, outputs.dtype), *map(address, (tables.bias, tables.scale)),
+        n, v, width // v, loads, tables.clipping, outputs.dtype == torch.bfloat16,
+    )  # fmt: skip
+
+
+def _tape(tape: StepTape | None) -> _Tape:
+    """The record of a tape, likewise."""
+    if tape is None:
+        return _Tape()
+    whole = (address(x, torch.int32) for x in (tape.position, tape.load, tape.action))
+    return _Tape(*whole, *map(address, (tape.logits, tape.log_prob, tape.entropy)))
