@@ -305,16 +305,17 @@ def test_rounding_error_is_of_whole_tours(make_trainer: Make):
     assert policy.products(torch.device("cpu")) == torch.bfloat16
 
 
-@pytest.mark.parametrize("policy", ["pointer", "attention"])
-def test_time_of_compilation_is_left_out(policy, make_trainer: Make, monkeypatch):
-    """Kernels are compiled from the fixed step on, and the next step does not count."""
+@pytest.mark.parametrize(("policy", "is_kept"), [("pointer", False), ("attention", True)])
+def test_time_of_compilation_is_left_out(policy, is_kept, make_trainer: Make, monkeypatch):
+    """What is not kept is compiled from the fixed step on, in a step that does not count."""
     monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda *_: None)
     trainer = make_trainer(f"policy={policy}", "num_rollouts=5", "compile=auto")
     trainer._maybe_compile()
     assert not trainer._compiles
+    assert trainer.learner.policy.is_compiled() is is_kept
     trainer.progress.step = 20
     trainer._maybe_compile()
-    assert trainer._compiles
+    assert trainer._compiles is not is_kept
     assert trainer.learner.policy.is_compiled()
 
 

@@ -36,7 +36,8 @@ from vrp.training.step import TrainingStep, check_weights, make_optimizer
 from vrp.training.tour_figure import can_draw
 from vrp.training.validation import make_validation
 
-# Compilation waits until progress has been seen. A fixed step, so that resuming repeats it.
+# Compilation that each process repeats waits until progress has been seen. A fixed step, so that
+# resuming does the same.
 _COMPILE_AT = 20
 # Seconds that a validation may go on after `max_time`: a quick one still ends a piece of a run, and
 # the process has ended ten seconds later.
@@ -150,8 +151,8 @@ class Trainer:
                     )
                 if begins:
                     self.log.hyperparameters(config)
-                if progress.step > _COMPILE_AT:  # what comes before the next step, too
-                    self._maybe_compile()
+                if self.learner.policy.keeps_kernels or progress.step > _COMPILE_AT:
+                    self._maybe_compile()  # what comes before the next step, too
                 if self._validation_is_due():
                     self._validate()
                     self._save("last.pt")
@@ -275,7 +276,8 @@ class Trainer:
             return
         if not self.learner.policy.has_kernels(self.device):
             return
-        if self.progress.step < _COMPILE_AT:
+        is_kept = self.learner.policy.keeps_kernels
+        if self.progress.step < _COMPILE_AT and not is_kept:
             return
         self._compiled = True
         missing = missing_for_compile(self.learner.policy, self.device)
@@ -283,7 +285,7 @@ class Trainer:
             self.log.say(f"not compiled: {missing}; training goes on without")
         else:
             self.learner.compile_kernels()
-            self._compiles = True
+            self._compiles = not is_kept
 
     def _validate(self) -> None:
         """Measure and keep the policy; a stop leaves that undone, with what was found so far."""
