@@ -242,7 +242,9 @@ class AttentionPolicy(Policy):
         pointer_keys = nodes if self.pointer is None else self.pointer(nodes)
         outputs, bias = self._outputs(values, pointer_keys)
         dtype, most_load = self.products(scores.device), _most_load(instances)
-        factors = make_factors(scores, per_load, outputs, scale, most_load, dtype)
+        is_native = self._is_native and native.fits(instances, most_load, dtype)
+        make = native.make_factors if is_native else make_factors
+        factors = make(scores, per_load, outputs, scale, most_load, dtype)
         if torch.is_grad_enabled():
             scores, per_load = scores.flatten(2), per_load.flatten(1)
         else:  # only their gradient would ask for them
@@ -260,7 +262,7 @@ class AttentionPolicy(Policy):
                 scale=scale,
                 clipping=self.tanh_clipping,
                 factors=factors,
-                is_native=self._is_native and native.fits(instances, most_load, dtype),
+                is_native=is_native,
             ),
         )
 

@@ -104,11 +104,16 @@ def make_factors(
     v = scores.shape[1]
     per_load = _below_zero(per_load)
     by_load = None
-    if most_load is not None and most_load < _LOADS_PER_NODE * v:
+    if most_load is not None and table_of_loads(most_load, v):
         loads = torch.arange(most_load + 1, device=scale.device) * scale[:, None]
         by_load = (loads[..., None] * per_load[:, None]).clamp_(min=-LIMIT).exp_()
     by_node = _below_zero(scores).clamp_(min=-LIMIT).exp_().mul_(_LIFT)
     return Factors(by_node, by_load, per_load, outputs.detach().to(dtype))
+
+
+def table_of_loads(most_load: int, num_nodes: int) -> bool:
+    """Whether a table of all loads pays."""
+    return most_load < _LOADS_PER_NODE * num_nodes
 
 
 def _below_zero(scores: Tensor) -> Tensor:

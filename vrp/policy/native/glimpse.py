@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vrp.policy.choice import Choice
-from vrp.policy.glimpse import Tables
+from vrp.policy.glimpse import Factors, Tables, table_of_loads
 from vrp.policy.native.calls import address, call
 from vrp.policy.native.library import library
 from vrp.problem.environment import State, reset
@@ -41,6 +41,33 @@ def fits(instances: Instances, most_load: int | None, dtype: torch.dtype) -> boo
         and instances.num_nodes <= _MOST_NODES
         and not instances.split_delivery
     )
+
+
+@torch.no_grad()
+def make_factors(
+    scores: Tensor,
+    per_load: Tensor,
+    outputs: Tensor,
+    scale: Tensor,
+    most_load: int,
+    dtype: torch.dtype,
+) -> Factors:
+    """As `vrp.policy.glimpse.make_factors`."""
+    n, v, heads, _ = scores.shape
+    has_loads = table_of_loads(most_load, v)
+    loads = most_load + 1 if has_loads else 0
+    by_node = scores.new_empty(n, v, heads * v)
+    by_load = scores.new_empty(n, loads, heads * v) if has_loads else None
+    below_zero = scores.new_empty(n, heads * v)
+    if scores.stride(-1) != 1:
+        scores = scores.contiguous()
+    per_load = per_load.contiguous()
+    record = _Factors(
+        scores.data_ptr(), *scores.stride()[:3], address(per_load), address(scale),
+        n, v, heads, loads, *map(address, (by_node, by_load, below_zero)),
+    )  # fmt: skip
+    call("glimpse", "glimpse_factors", record)
+    return Factors(by_node, by_load, below_zero, outputs.detach().to(dtype))
 
 
 @dataclass(frozen=True)
@@ -222,6 +249,16 @@ class _Play(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ["solutions", "most"]),
         ("tape", _Tape),
         *((name, ctypes.c_void_p) for name in ["actions", "steps"]),
+    )
+
+
+class _Factors(ctypes.Structure):
+    _fields_ = (
+        ("scores", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ["scores_n", "scores_a", "scores_h"]),
+        *((name, ctypes.c_void_p) for name in ["per_load", "scale"]),
+        *((name, ctypes.c_int64) for name in ["instances", "nodes", "heads", "loads"]),
+        *((name, ctypes.c_void_p) for name in ["by_node", "by_load", "below_zero"]),
     )
 
 

@@ -144,9 +144,9 @@ struct Forward {
                 shape.read_from(part(h, 2), values);
                 shape.transpose(keys, columns);
                 Seeing<BLOCKS>::weigh(shape, queries, columns, weights);
-                Seeing<BLOCKS>::combine(shape, weights, Seeing<BLOCKS>::ROW, 1, values, 1,
-                                        Head<Stored>(of.seen, n, h, 0, 1, sizes.nodes, sizes.heads,
-                                                     sizes.depth));
+                Seeing<BLOCKS>::combine(
+                    shape, weights, Seeing<BLOCKS>::ROW, 1, values, 1,
+                    Head<Stored>(of.seen, n, h, 0, 1, sizes.nodes, sizes.heads, sizes.depth));
             }
         }
     };
@@ -230,7 +230,8 @@ int attend_backward(const void* projected, const void* of_seen, void* of_project
                                                 (const uint16_t*)of_seen, (uint16_t*)of_projected},
                              threads);
     return for_instances(
-        sizes, Backward<float>{(const float*)projected, (const float*)of_seen, (float*)of_projected},
+        sizes,
+        Backward<float>{(const float*)projected, (const float*)of_seen, (float*)of_projected},
         threads);
 }
 }

@@ -58,10 +58,14 @@ inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 // By halves, each upon the other: what `join` makes of all lanes.
 template <class Join>
 inline float folded(Floats x, Join join) {
-    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = join(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = join(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    x = join(x,
+             __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = join(x,
+             __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = join(x,
+             __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = join(x,
+             __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
     return x[0];
 }
 
@@ -77,7 +81,8 @@ inline Floats exponential(Floats x) {
     x = x < 88.0f ? x : all(88.0f);
     const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
     Floats whole = (x * 1.44269504f + shift) - shift;
-    Floats rest = x - whole * 0.693359375f;  // ln 2 in two parts, the first short enough to be exact
+    Floats rest =
+        x - whole * 0.693359375f;  // ln 2 in two parts, the first short enough to be exact
     rest = rest + whole * 2.12194440e-4f;
     Floats series = all(1.0f / 5040);
     series = series * rest + 1.0f / 720;
@@ -211,14 +216,31 @@ private:
 template <template <int> class Code, class... Arguments>
 inline bool for_blocks(int64_t count, Arguments&&... arguments) {
     switch (count) {
-        case 1: Code<1>::run(arguments...); return true;
-        case 2: Code<2>::run(arguments...); return true;
-        case 3: Code<3>::run(arguments...); return true;
-        case 4: Code<4>::run(arguments...); return true;
-        case 5: Code<5>::run(arguments...); return true;
-        case 6: Code<6>::run(arguments...); return true;
-        case 7: Code<7>::run(arguments...); return true;
-        case 8: Code<8>::run(arguments...); return true;
-        default: return false;
+        case 1:
+            Code<1>::run(arguments...);
+            return true;
+        case 2:
+            Code<2>::run(arguments...);
+            return true;
+        case 3:
+            Code<3>::run(arguments...);
+            return true;
+        case 4:
+            Code<4>::run(arguments...);
+            return true;
+        case 5:
+            Code<5>::run(arguments...);
+            return true;
+        case 6:
+            Code<6>::run(arguments...);
+            return true;
+        case 7:
+            Code<7>::run(arguments...);
+            return true;
+        case 8:
+            Code<8>::run(arguments...);
+            return true;
+        default:
+            return false;
     }
 }
