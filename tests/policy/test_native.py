@@ -268,6 +268,18 @@ def test_what_is_no_number_is_said(how):
             rollout(policy, instances, encoding, 2, how)
 
 
+@pytest.mark.parametrize("node", [-1, 7])
+def test_nodes_that_there_are_not(node):
+    """Are refused before memory is read where nothing is."""
+    _, fused = make()
+    instances = problems(6)
+    encoding = fused.encode(instances).detach()
+    tours = rollout(fused, instances, encoding, 2, greedy_choice).clone()
+    tours[3, 1, 2] = node
+    with pytest.raises(IndexError, match=r"those of the instances are 0 to 6"):
+        fused.log_probs(encoding, instances, tours)
+
+
 def test_instances_without_any_need():
     """Their tours are closed before they begin."""
     policy, fused = make()

@@ -131,8 +131,17 @@ def play(
 
 
 def recorded(tables: Tables, instances: Instances, actions: Tensor) -> StepTape:
-    """The tape of legal tours (N, K, T) int64 from the depot, padded with 0."""
+    """The tape of legal tours (N, K, T) int64 from the depot, padded with 0.
+
+    Raises:
+        IndexError: if one visits a node that there is not.
+    """
     _, k, steps = actions.shape
+    if actions.numel() and not 0 <= actions.min() <= actions.max() < instances.num_nodes:
+        raise IndexError(
+            f"the tours visit nodes {actions.min()} to {actions.max()}; "
+            f"those of the instances are 0 to {instances.num_nodes - 1}"
+        )
     tape = StepTape.make(tables, k, steps)
     given = actions.contiguous()
     _run(tables, instances, reset(instances, k), torch.zeros_like(given), tape, given=given)
