@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vrp.policy.attention import AttentionEncoding, AttentionPolicy
-    from vrp.policy.glimpse import GlimpseTape
+    from vrp.policy.base import Tape
     from vrp.problem import Instances
 
 WIDTH, HEADS = 128, 8
@@ -84,23 +84,27 @@ def _products(customers: int, batch_size: int) -> dict[str, Ways]:
     import torch
     from torch.nn.functional import linear, scaled_dot_product_attention
 
-    from vrp.policy.trunk import attend
+    from vrp.policy.native.trunk import attend
+    from vrp.policy.trunk import TrunkLayer, TrunkShape
 
     rows, nodes = batch_size * (customers + 1), customers + 1
     x, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
     half, half_weight = x.bfloat16(), weight.bfloat16()
     first = half.view(batch_size, nodes, WIDTH).mT.contiguous()
-    heads = torch.randn(3, batch_size, HEADS, nodes, WIDTH // HEADS, requires_grad=True)
-    grad = torch.randn(heads.shape[1:])
+    projected = torch.randn(batch_size, nodes, 3 * WIDTH).bfloat16().requires_grad_()
+    grad = torch.randn(batch_size, nodes, WIDTH).bfloat16()
+    layer = TrunkLayer(TrunkShape(1, WIDTH, HEADS, WIDTH, "rms", True, "bfloat16"))
 
-    def both_ways(attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(attention(*heads), heads, grad)
+    def both_ways(attention: Callable[[Tensor], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(attention(projected), projected, grad)
 
-    def written_out(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        return ((queries @ keys.mT) / 4).softmax(-1) @ values
+    def in_one_call(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        def attention(projected: Tensor) -> Tensor:
+            heads = projected.to(dtype).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+            seen = scaled_dot_product_attention(*heads.unbind(0))
+            return seen.to(projected.dtype).transpose(1, 2).flatten(2)
 
-    def in_bfloat16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        return written_out(queries.bfloat16(), keys.bfloat16(), values.bfloat16()).float()
+        return attention
 
     return {
         "trunk: product with a 128 x 512 weight": {
@@ -110,10 +114,10 @@ def _products(customers: int, batch_size: int) -> dict[str, Ways]:
             "float32": lambda: linear(x, weight),
         },
         "trunk: attention of all nodes, forward and backward": {
-            "ours, by size": both_ways(attend),
-            "written out": both_ways(written_out),
-            "PyTorch's fused call": both_ways(scaled_dot_product_attention),
-            "written out, bfloat16": both_ways(in_bfloat16),
+            "C++": both_ways(lambda projected: attend(projected, HEADS)),
+            "PyTorch, written out up to 64 nodes": both_ways(layer._attend),
+            "PyTorch's fused call": both_ways(in_one_call(torch.float32)),
+            "PyTorch's fused call, bfloat16": both_ways(in_one_call(torch.bfloat16)),
         },
     }
 
@@ -134,8 +138,11 @@ def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
     def both_ways(network: Callable) -> Callable[[], object]:
         return lambda: network(x).backward(grad)
 
-    def trunk(precision: str) -> Trunk:
-        return Trunk(TrunkShape(6, WIDTH, HEADS, 4 * WIDTH, "instance", True, precision))
+    def trunk(precision: str, in_cpp: bool = False) -> Trunk:
+        made = Trunk(TrunkShape(6, WIDTH, HEADS, 4 * WIDTH, "instance", True, precision))
+        for layer in made:
+            layer.is_native = in_cpp
+        return made
 
     return {
         "trunk: instance normalisation, forward and backward": {
@@ -144,10 +151,11 @@ def _trunk(customers: int, batch_size: int) -> dict[str, Ways]:
             "PyTorch's, channels first": lambda: theirs(first).backward(first_grad),
         },
         "trunk: 6 layers, forward and backward": {
+            "bfloat16 products, attention in C++": both_ways(trunk("bfloat16", True)),
+            "float32, attention in C++": both_ways(trunk("float32", True)),
             "bfloat16 products": both_ways(trunk("bfloat16")),
             "float32": both_ways(trunk("float32")),
-            "bfloat16 products, compiled": both_ways(torch.compile(trunk("bfloat16"))),
-            "float32, compiled": both_ways(torch.compile(trunk("float32"))),
+            "bfloat16 products, torch.compile": both_ways(torch.compile(trunk("bfloat16"))),
         },
     }
 
@@ -162,17 +170,19 @@ class _Game:
         encoding: with gradient.
         tours: (N, C, T) int64, sampled.
         tape: of the same tours; None where it would be too large.
+        again: plays the same tours again.
     """
 
     instances: Instances
     policy: AttentionPolicy
     encoding: AttentionEncoding
     tours: Tensor
-    tape: GlimpseTape | None
+    tape: Tape | None
+    again: Callable[[], Tensor]
 
     @classmethod
-    def play(cls, customers: int, batch_size: int, precision: str) -> _Game:
-        """The same instances and random numbers in every precision."""
+    def play(cls, customers: int, batch_size: int, precision: str, in_cpp: bool) -> _Game:
+        """The same instances and random numbers in every way."""
         import torch
 
         from vrp.policy import AttentionPolicy
@@ -188,15 +198,17 @@ class _Game:
         instances = UniformGenerator(customers, CAPACITY[customers])(batch_size, random)
         policy = AttentionPolicy(LinearEncoder(WIDTH), precision=precision)
         policy.initialise(0)
+        if in_cpp:
+            policy.compile_kernels()
         encoding, most = policy.encode(instances), max_steps(instances)
         fixed = encoding.detach()
         tape = policy.new_tape(fixed, customers, most)
         choose = Choice(torch.rand(most, batch_size, customers, generator=random))
         first = each_customer(instances)
-        tours = rollout(policy, instances, fixed, customers, choose, first, tape=tape)
-        return cls(instances, policy, encoding, tours, tape)
+        again = partial(rollout, policy, instances, fixed, customers, choose, first, None, tape)
+        return cls(instances, policy, encoding, again(), tape, again)
 
-    def replay(self, tape: GlimpseTape | None) -> None:
+    def replay(self, tape: Tape | None) -> None:
         """Forward and backward, down to the decoder's tables."""
         import torch
 
@@ -206,45 +218,39 @@ class _Game:
 
 
 def _decoder(customers: int, batch_size: int) -> dict[str, Ways]:
-    games = {p: _Game.play(customers, batch_size, p) for p in ("bfloat16", "float32")}
+    games = {
+        f"{name}, {precision}": _Game.play(customers, batch_size, precision, name == "C++")
+        for name in ("C++", "PyTorch")
+        for precision in ("bfloat16", "float32")
+    }
     replays = {}
-    for precision, game in games.items():
+    for name, game in games.items():
         if game.tape is not None:
-            replays[f"{precision}, from the tape"] = partial(game.replay, game.tape)
-        replays[f"{precision}, weights computed anew"] = partial(game.replay, None)
+            replays[f"{name}, from the tape"] = partial(game.replay, game.tape)
+        replays[f"{name}, without"] = partial(game.replay, None)
     return {
-        **_step(games["float32"]),
+        "decoder: tables": _tables(games["PyTorch, float32"]),
+        "decoder: all steps": {name: game.again for name, game in games.items()},
         "decoder: replay, forward and backward": replays,
-        "decoder: replay, weights at a time": _pieces(games["bfloat16"]),
-        "decoder: masks of all steps": _masks(games["bfloat16"]),
+        **_step(games["PyTorch, float32"]),
     }
 
 
-def _pieces(game: _Game) -> Ways:
-    """How many of a replay's weights are worked on at once; the first is as it is."""
-    from vrp.policy import glimpse
+def _tables(game: _Game) -> Ways:
+    """Exponentials of scores for each node and each load."""
+    import torch
 
-    used = glimpse._CPU_PIECE
+    from vrp.policy.glimpse import make_factors
+    from vrp.policy.native import glimpse as native
 
-    def replay(weights: int) -> None:
-        glimpse._CPU_PIECE = weights
-        try:
-            game.replay(game.tape)
-        finally:
-            glimpse._CPU_PIECE = used
-
-    return {f"{factor * used:,.0f}": partial(replay, int(factor * used)) for factor in (1, 0.5, 2)}
-
-
-def _masks(game: _Game) -> Ways:
-    """Recorded, if there is a tape, or found out."""
-    from vrp.problem.environment import seen_before_each_step
-
-    tape, steps = game.tape, game.tours.shape[-1]
-    found = {"from the tours": lambda: seen_before_each_step(game.instances, game.tours)}
-    if tape is None:
-        return found
-    return {"recorded": lambda: tape.legal[:, :steps].flatten(1, 2)} | found
+    tables = game.encoding.detach().tables
+    scores, per_load = (x.unflatten(-1, (HEADS, -1)) for x in (tables.scores, tables.per_load))
+    most = int(game.instances.capacity.max())
+    made_of = scores, per_load, tables.outputs, tables.scale, most, torch.bfloat16
+    return {
+        "C++": partial(native.make_factors, *made_of),
+        "PyTorch": partial(make_factors, *made_of),
+    }
 
 
 def _step(game: _Game) -> dict[str, Ways]:
@@ -278,23 +284,23 @@ def _step(game: _Game) -> dict[str, Ways]:
         return (cumulated <= (uniforms[0] * cumulated[..., -1])[..., None]).sum(-1)
 
     return {
-        "decoder: weights of a step": {
+        "decoder in PyTorch: weights of a step": {
             "products of two factors": lambda: glimpse_weights(
                 tables, state.position, state.load, is_legal
             ),
             "masked softmax": softmax,
-            "masked softmax, compiled": torch.compile(softmax),
+            "masked softmax, torch.compile": torch.compile(softmax),
         },
-        "decoder: product of a step": _step_products(game, weights),
-        "decoder: 10 tanh of a step": {
+        "decoder in PyTorch: product of a step": _step_products(game, weights),
+        "decoder in PyTorch: 10 tanh of a step": {
             "20 sigmoid - 10": lambda: raw.mul(2).sigmoid_().mul_(20).sub_(10),
             "tanh": lambda: raw.tanh().mul_(10),
         },
-        "decoder: mask of a step": {
+        "decoder in PyTorch: mask of a step": {
             "subtract 1 / legal - 1": lambda: raw - is_legal.reciprocal().sub_(1),
             "masked_fill": lambda: raw.masked_fill(~legal, -torch.inf),
         },
-        "decoder: sample of a step": {
+        "decoder in PyTorch: sample of a step": {
             "bisection": lambda: choose(logits, 0),
             "counting": counted,
         },
