@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
+from vrp.policy.native.library import NotBuilt, library
 from vrp.problem import Instances
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+
+
+@pytest.fixture(scope="session", autouse=True)
+def native_libraries() -> None:
+    """Built before any test, which may have to end in time."""
+    with suppress(NotBuilt):
+        for name in ("glimpse", "trunk"):
+            library(name)
 
 
 @pytest.fixture

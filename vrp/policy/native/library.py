@@ -1,7 +1,8 @@
 """Builds the C++ files of this folder and loads them; each is a library of its own.
 
 A library is built once for a machine and kept in the user's cache folder, under a name that says
-what it was made of.
+what it was made of. It finds OpenMP loaded already, by PyTorch under the same name, so that the
+threads of both are one pool.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
-
-import torch
 
 from vrp.policy.native.compiler import find_compiler
 
@@ -59,7 +59,7 @@ def _fingerprint(name: str, compiler: str) -> str:
     for file in (_FOLDER / f"{name}.cpp", *sorted(_FOLDER.glob("*.h"))):
         digest.update(file.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-    digest.update(repr((_command(compiler), version.stdout, _processor())).encode())
+    digest.update(repr((compiler, _FLAGS, version.stdout, _processor())).encode())
     return digest.hexdigest()[:16]
 
 
@@ -73,18 +73,15 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.lower().startswith(kinds)}))
 
 
-def _command(compiler: str) -> list[str]:
-    # With PyTorch's own OpenMP, where it brings one, all threads are of one pool.
-    return [compiler, *_FLAGS, f"-L{Path(torch.__file__).parent / 'lib'}"]
-
-
 def _build(source: Path, file: Path, compiler: str) -> None:
     """Under another name first: several processes may build it at once."""
+    if sys.stderr.isatty():
+        print(f"building {source.name}, once for this machine ...", file=sys.stderr, flush=True)
     handle, unfinished = tempfile.mkstemp(suffix=".so", dir=file.parent)
     os.close(handle)
     try:
         built = subprocess.run(
-            [*_command(compiler), str(source), "-o", unfinished],
+            [compiler, *_FLAGS, str(source), "-o", unfinished],
             capture_output=True,
             text=True,
             check=False,
