@@ -89,7 +89,7 @@ def prepare(job: Job) -> Callable[[], None]:
             learner.compile_kernels()
 
     def count_work() -> float:
-        # Not compiled: fused loops do no matrix work, and do not go with a counter.
+        # Not compiled: the counter does not see what fused loops do.
         _, plain = make_step(config | {"batch_size": _COUNTED}, generator, device, clock)
         return operations(plain) / _COUNTED
 

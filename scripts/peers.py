@@ -26,7 +26,7 @@ from vrp.problem import Instances
 from vrp.problem.tours import check_tours, tour_length
 from vrp.search import Greedy, Multistart
 from vrp.training.build import build_generator, build_learner
-from vrp.training.compilation import missing_for_compile
+from vrp.training.compilation import can_compile
 from vrp.training.device import set_up_device
 from vrp.training.step import TrainingStep, make_optimizer
 
@@ -146,7 +146,7 @@ class Ours(Peer):
         learner.policy.initialise(config["seed"])
         learner.baseline.initialise(config["seed"], learner.policy)
         learner.baseline.end_warmup()
-        if config["compile"] == "auto" and missing_for_compile(learner.policy, device) is None:
+        if config["compile"] == "auto" and can_compile(learner.policy, device):
             learner.compile_kernels()
         timed = config | {"learning_rate_decay": "linear", "decay_instances": _COURSE}
         optimizer = make_optimizer(config, learner)

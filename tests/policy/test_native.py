@@ -19,6 +19,7 @@ from vrp.policy.precision import product_dtype
 from vrp.policy.trunk import TrunkLayer, TrunkShape
 from vrp.problem import Instances, UniformGenerator
 from vrp.problem.environment import legal_mask, max_steps, reset, step
+from vrp.search import Beam, Eas, Sgbs
 from vrp.search.rollout import greedy_choice, play_on, rollout
 from vrp.search.starts import each_customer
 
@@ -257,12 +258,18 @@ def test_gradient_of_what_active_search_adds():
 
 
 @pytest.mark.parametrize("how", [greedy_choice, Choice(torch.full((13, 5, 2), 0.5))])
-def test_what_is_no_number_is_said(how):
-    """As step by step."""
+@pytest.mark.parametrize("capacity", [25, 4000], ids=["table of loads", "no table"])
+@pytest.mark.parametrize("layer", ["combine", "load", "query", "queries", "keys", "values"])
+def test_what_is_no_number_is_said(layer, capacity, how):
+    """As step by step, wherever it comes in."""
     for policy in make():
         with torch.no_grad():
-            policy.combine.weight[0, 0] = torch.nan
-        instances = problems(6)
+            if layer.endswith("s"):
+                row = 16 * ["queries", "keys", "values"].index(layer)
+                policy.trunk[0].queries_keys_values.weight[row, 0] = torch.nan
+            else:
+                getattr(policy, layer).weight[0, 0] = torch.nan
+        instances = problems(6, capacity)
         encoding = policy.encode(instances).detach()
         with pytest.raises(FloatingPointError, match="the policy's logits are not numbers"):
             rollout(policy, instances, encoding, 2, how)
@@ -295,12 +302,90 @@ def test_instances_without_any_need():
         assert torch.equal(tours, torch.zeros(5, 2, 1, dtype=torch.int64))
 
 
-def test_no_instances():
+def test_no_instances_are_left_to_pytorch():
     """Nothing is played."""
     _, fused = make()
     instances = problems(6)[:0]
     encoding = fused.encode(instances).detach()
+    assert not encoding.tables.is_native
     assert rollout(fused, instances, encoding, 2, greedy_choice).shape[:2] == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"choice": Choice(torch.rand(12, 5, 2))}, ValueError, "uniforms are .12, 5, 2.; they"),
+        ({"choice": Choice(torch.rand(13, 5, 3))}, ValueError, "uniforms are .13, 5, 3.; they"),
+        ({"first": torch.full((5, 2), 7)}, IndexError, "visit nodes 7 to 7"),
+        ({"most": 12}, ValueError, "the tape is of .5, 13, 2. steps; it must be of .5, 12, 2."),
+        ({"count": 4}, ValueError, "the tables are of 5 instances; they must be of 4"),
+    ],
+    ids=["few numbers", "other numbers", "no such node", "other tape", "other instances"],
+)
+def test_what_cpp_would_read_beyond_is_refused(wrong, error, said):
+    """Memory that is not theirs."""
+    _, fused = make()
+    count, most = wrong.get("count", 5), wrong.get("most", 13)
+    instances = problems(6)
+    tables = fused.encode(instances).detach().tables
+    instances = instances[:count]
+    choice, first = wrong.get("choice", greedy_choice), wrong.get("first")
+    tape = native.StepTape.make(tables[:count], 2, 13)
+    with pytest.raises(error, match=said):
+        native.play(tables, instances, reset(instances, 2), most, choice, first, tape)
+
+
+def test_a_tape_that_was_used_again_gives_no_gradient():
+    """It would be another one's."""
+    _, fused = make()
+    instances = problems(9)
+    encoding = fused.encode(instances)
+    fixed = encoding.detach()
+    tape = fused.new_tape(fixed, 3, max_steps(instances))
+    tours = rollout(fused, instances, fixed, 3, greedy_choice, tape=tape)
+    loss = fused.log_probs(encoding, instances, tours, tape=tape).log_prob.sum()
+    rollout(fused, instances, fixed, 3, greedy_choice, tape=tape)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, AttentionPolicy.in_float32])
+def test_a_copy_keeps_the_loops(copied):
+    """The rollout baseline's, and the one that rounding is measured with."""
+    _, fused = make()
+    other = copied(fused)
+    assert other.is_compiled()
+    assert all(layer.is_native for layer in other.trunk)
+    assert other.encode(problems(6)).tables.is_native
+
+
+@pytest.mark.parametrize(
+    "search", [Eas(2, symmetries=2), Sgbs(2, 2, symmetries=1), Beam(3)], ids=lambda s: s.name
+)
+def test_searches_find_the_same(search):
+    """In float32, whichever parts of them are played in C++."""
+    policy, fused = make()
+    instances = problems(9)
+    ours, theirs = (search(each, instances, numbers(4)).cost for each in (fused, policy))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="this processor has no bfloat16")
+@pytest.mark.parametrize("k", [1, 7])
+def test_rounded_weights_in_pairs(k):
+    """An odd number of heads and nodes, and a single tour: as in PyTorch, but for rounding."""
+    policy = AttentionPolicy(
+        LinearEncoder(24), 24, num_layers=1, num_heads=3, feed_forward_dim=32, precision="bfloat16"
+    ).eval()
+    policy.initialise(3)
+    fused = copy.deepcopy(policy)
+    fused.compile_kernels()
+    instances = problems(20)
+    tours = rollout(
+        policy, instances, policy.encode(instances).detach(), k, Choice(uniforms(instances, k))
+    )
+    ours, theirs = (replayed(each, instances, tours)[1].log_prob for each in (fused, policy))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -337,7 +422,7 @@ def test_attention_of_the_trunk(nodes, heads, depth):
     ours, theirs = attend(projected, heads), layer._attend(projected)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     found = [torch.autograd.grad(seen, projected, grad)[0] for seen in (ours, theirs)]
-    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=5e-5)
 
 
 def test_attention_rounds_its_result_alone():

@@ -64,8 +64,8 @@ def test_a_change_is_built_anew(file, folder, tmp_path):
 
 @needs_compiler
 def test_what_the_compiler_says(folder, tmp_path):
-    """Its first line; nothing is left behind."""
-    (folder / "small.cpp").write_text("#error no luck today")
+    """The line that says error, wherever that is; nothing is left behind."""
+    (folder / "one.h").write_text("#error no luck today")
     with pytest.raises(NotBuilt, match=r"failed: .*no luck today"):
         library("small")
     assert built(tmp_path) == []

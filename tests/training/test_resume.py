@@ -120,15 +120,17 @@ def test_stopped_and_resumed(variant, straight, tmp_path):
     assert metrics(folder) == metrics(expected)
 
 
-def test_compiled_and_resumed(straight, tmp_path, monkeypatch):
+@pytest.mark.parametrize("variant", ["shared", "attention", "rollout"])
+def test_compiled_and_resumed(variant, straight, tmp_path, monkeypatch):
     """The fused kernels take over at the same step, and hold for a validation left open, too."""
+    overrides = VARIANTS[variant]
     monkeypatch.setattr("vrp.training.trainer._COMPILE_AT", 2)
     monkeypatch.setattr("vrp.training.trainer.missing_for_compile", lambda *_: None)
     monkeypatch.setattr("torch.compile", lambda function, **_: function)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    begin(whole, "compile=auto").run()
-    assert not same(learned(last(whole)), learned(last(straight())))
-    trainer = begin(parts, "compile=auto", "max_instances=64")
+    begin(whole, *overrides, "compile=auto").run()
+    assert not same(learned(last(whole)), learned(last(straight(*overrides))))
+    trainer = begin(parts, *overrides, "compile=auto", "max_instances=64")
     in_validation(trainer, 8, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert trainer.run() == 143
     resumed, compiled = go_on(parts, max_instances=96), []

@@ -199,7 +199,7 @@ class AttentionPolicy(Policy):
                 layer.is_native = True
 
     def is_compiled(self) -> bool:
-        """Whether there are such loops, and they are used."""
+        """Whether there are such loops; they are used where the instances fit them."""
         return self._is_native
 
     def products(self, device: torch.device) -> torch.dtype:
@@ -282,7 +282,10 @@ class AttentionPolicy(Policy):
         most: int,
         old: object = None,
     ) -> GlimpseTape | native.StepTape | None:
-        """What `log_probs` would compute anew; None where that would take too much memory."""
+        """What `log_probs` would compute anew; None where the weights would take too much memory.
+
+        In C++ it holds no weights, and is what the replay takes anyway.
+        """
         if encoding.tables.is_native:
             return native.StepTape.make(encoding.tables, num_solutions, most, old)
         return GlimpseTape.make(encoding.tables, num_solutions, most, old)

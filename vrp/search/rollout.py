@@ -34,7 +34,7 @@ def rollout(
         instances: N problems.
         encoding: of the same instances, detached.
         num_solutions: K.
-        choose: the next node.
+        choose: takes the next node from the logits.
         first: (N, K) int64, nodes imposed on the first step; -1 leaves it to `choose`.
         dropout_mask: (N, K, M) or None.
         tape: each step is recorded on it, for `Policy.log_probs`.
@@ -43,8 +43,8 @@ def rollout(
         (N, K, T) int64 actions, padded with 0; T is the longest tour's number of steps.
 
     Raises:
-        RuntimeError: if a tour is still open after the number of steps that no legal tour
-            exceeds.
+        RuntimeError: if a tour that is played step by step is still open after the number of
+            steps that no legal tour exceeds.
         FloatingPointError: if that is because the policy's logits are no numbers.
     """
     state = reset(instances, num_solutions)

@@ -24,12 +24,15 @@ def missing_for_compile(policy: Policy, device: torch.device) -> str | None:
     return None if header.exists() else f"Python's headers are missing ({header})"
 
 
+def can_compile(policy: Policy, device: torch.device) -> bool:
+    """Whether it has kernels for `device`, and nothing that they need is known to be missing."""
+    return policy.has_kernels(device) and missing_for_compile(policy, device) is None
+
+
 def use_kept_kernels(policy: Policy, device: torch.device) -> None:
     """Fuse the loops of a policy that keeps them, where that can be done on `device`.
 
     For a single evaluation: other policies would compile anew, which takes longer than it spares.
     """
-    if not (policy.keeps_kernels and policy.has_kernels(device)):
-        return
-    if missing_for_compile(policy, device) is None:
+    if policy.keeps_kernels and can_compile(policy, device):
         policy.compile_kernels()

@@ -99,7 +99,7 @@ class Learner(nn.Module):
         self._tape: Tape | None = None  # of the last pass, whose backward pass is over
 
     def compile_kernels(self) -> None:
-        """Fuse the inner loops with `torch.compile` from the next call on."""
+        """Fuse the inner loops from the next call on."""
         self.baseline.compile_kernels()
         self.policy.compile_kernels()
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from vrp.policy.native.library import library
 
+MOST_NODES = 128  # that the loops are written for: MOST_BLOCKS vectors of 16
+
 
 def address(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> int | None:
     """Where the numbers of a tensor lie, which the caller must keep until the call is over.

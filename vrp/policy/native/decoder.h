@@ -46,7 +46,7 @@ struct Instance {
                 Floats of_load =
                     by_load
                         ? load(by_load + at, lanes(b))
-                        : exponential(larger(load(per_load + at, lanes(b)) * scaled, all(-LIMIT)));
+                        : exponential(larger(all(-LIMIT), load(per_load + at, lanes(b)) * scaled));
                 found[b] = load(by_node + at, lanes(b)) * of_load * legal[b];
                 total += found[b];
             }

@@ -45,10 +45,8 @@ struct Factoring {
     static void write_exponentials(const Floats (&row)[BLOCKS], float times, float lift,
                                    int64_t nodes, float* to) {
         for (int b = 0; b < BLOCKS; ++b) {
-            Floats exponent = larger(row[b] * times, all(-LIMIT));
-            // What is no number stays none.
-            exponent = row[b] == row[b] ? exponential(exponent) : row[b];
-            store(to + b * LANES, exponent * lift, lanes(nodes, b));
+            const Floats exponent = larger(all(-LIMIT), row[b] * times);
+            store(to + b * LANES, exponential(exponent) * lift, lanes(nodes, b));
         }
     }
 };

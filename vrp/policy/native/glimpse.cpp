@@ -18,13 +18,15 @@ using BFloat16 = Float32;  // never used
 template <template <class> class Work, class Of>
 int for_instances(const Tables& tables, const Of& of, int threads) {
     const int64_t row = blocks(tables.nodes);
-    bool known = TAKES_BFLOAT16 || !tables.is_bfloat16;
-    if (!known) return false;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(&& : known)
-    for (int64_t n = 0; n < tables.instances; ++n)
-        known = tables.is_bfloat16 ? for_blocks<Work<BFloat16>::template Code>(row, tables, of, n)
-                                   : for_blocks<Work<Float32>::template Code>(row, tables, of, n);
-    return known;
+    if (row > MOST_BLOCKS || (tables.is_bfloat16 && !TAKES_BFLOAT16)) return false;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t n = 0; n < tables.instances; ++n) {
+        if (tables.is_bfloat16)
+            for_blocks<Work<BFloat16>::template Code>(row, tables, of, n);
+        else
+            for_blocks<Work<Float32>::template Code>(row, tables, of, n);
+    }
+    return true;
 }
 
 }  // namespace
@@ -35,11 +37,11 @@ int glimpse_takes_bfloat16() { return TAKES_BFLOAT16; }
 
 // Each gives 0 where nothing is made for such sizes or such numbers.
 int glimpse_factors(const Factors* factors, int threads) {
-    bool known = true;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(&& : known)
-    for (int64_t n = 0; n < factors->instances; ++n)
-        known = for_blocks<Factoring>(blocks(factors->nodes), *factors, n);
-    return known;
+    const int64_t row = blocks(factors->nodes);
+    if (row > MOST_BLOCKS) return false;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < factors->instances; ++n) for_blocks<Factoring>(row, *factors, n);
+    return true;
 }
 
 int glimpse_play(const Tables* tables, const Play* play, int threads) {

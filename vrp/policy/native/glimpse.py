@@ -15,13 +15,13 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vrp.policy.choice import Choice
 from vrp.policy.glimpse import Factors, Tables, table_of_loads
-from vrp.policy.native.calls import address, call
+from vrp.policy.native.calls import MOST_NODES, address, call
 from vrp.policy.native.library import library
 from vrp.problem.environment import State, reset
 from vrp.problem.instances import Instances
 
-_MOST_NODES = 128  # that the loops are written for
 _MOST_GOODS = 2**31 - 1  # they count in 32 bits
+_LIKELIEST = Choice()
 
 
 def fits(instances: Instances, most_load: int | None, dtype: torch.dtype) -> bool:
@@ -38,7 +38,7 @@ def fits(instances: Instances, most_load: int | None, dtype: torch.dtype) -> boo
         and most_load is not None
         and most_load <= _MOST_GOODS
         and instances.device.type == "cpu"
-        and instances.num_nodes <= _MOST_NODES
+        and instances.num_nodes <= MOST_NODES
         and not instances.split_delivery
     )
 
@@ -91,6 +91,10 @@ class StepTape:
     log_prob: Tensor
     entropy: Tensor
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
     @classmethod
     def make(cls, tables: Tables, num_solutions: int, most: int, old: object = None) -> StepTape:
         """A tape of `most` steps of K solutions; the old one, if it is just that."""
@@ -124,9 +128,25 @@ def play(
 
     Raises:
         FloatingPointError: if a logit is not a number.
+        IndexError: if `first` has a node that there is not.
+        ValueError: if the numbers of the choice or the tape are of another shape.
     """
-    actions = torch.zeros(*state.position.shape, most, dtype=torch.int64)
-    steps = _run(tables, instances, state, actions, tape, choice=choice, first=first)
+    n, k = state.position.shape
+    if choice.uniforms is not None:
+        rows, *shape = choice.uniforms.shape
+        if rows < most or shape != [n, k]:
+            raise ValueError(
+                f"uniforms are {tuple(choice.uniforms.shape)}; "
+                f"they must be ({most} or more, {n}, {k})"
+            )
+    if tape is not None and tape.position.shape != (n, most, k):
+        raise ValueError(
+            f"the tape is of {tuple(tape.position.shape)} steps; it must be of {(n, most, k)}"
+        )
+    if first is not None:
+        _check_nodes(first.clamp(min=0), instances)
+    actions = torch.zeros(n, k, most, dtype=torch.int64)
+    steps = _run(tables, instances, state, most, actions, tape, choice, first)
     return actions[..., : max(1, steps)]
 
 
@@ -136,16 +156,19 @@ def recorded(tables: Tables, instances: Instances, actions: Tensor) -> StepTape:
     Raises:
         IndexError: if one visits a node that there is not.
     """
+    _check_nodes(actions, instances)
     _, k, steps = actions.shape
-    if actions.numel() and not 0 <= actions.min() <= actions.max() < instances.num_nodes:
+    tape = StepTape.make(tables, k, steps)
+    _run(tables, instances, reset(instances, k), steps, None, tape, given=actions.contiguous())
+    return tape
+
+
+def _check_nodes(nodes: Tensor, instances: Instances) -> None:
+    if nodes.numel() and not 0 <= nodes.min() <= nodes.max() < instances.num_nodes:
         raise IndexError(
-            f"the tours visit nodes {actions.min()} to {actions.max()}; "
+            f"the tours visit nodes {nodes.min()} to {nodes.max()}; "
             f"those of the instances are 0 to {instances.num_nodes - 1}"
         )
-    tape = StepTape.make(tables, k, steps)
-    given = actions.contiguous()
-    _run(tables, instances, reset(instances, k), torch.zeros_like(given), tape, given=given)
-    return tape
 
 
 def replay(tables: Tables, tape: StepTape, steps: int) -> tuple[Tensor, Tensor]:
@@ -171,7 +194,9 @@ class _Replay(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """As `replay`; `learned` only carries the gradient."""
         ctx.set_materialize_grads(False)
-        ctx.tables, ctx.tape, ctx.steps = tables, tape, steps
+        ctx.tables, ctx.steps = tables, steps
+        # So that autograd notices when the tape has been used again meanwhile.
+        ctx.save_for_backward(*tape.tensors())
         return tape.log_prob[:, :steps].clone(), tape.entropy[:, :steps].clone()
 
     @staticmethod
@@ -180,7 +205,7 @@ class _Replay(torch.autograd.Function):
         ctx: FunctionCtx, for_log_prob: Tensor | None, for_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Three times None, then the gradients of the learned tables."""
-        tables, tape = ctx.tables, ctx.tape
+        tables, tape = ctx.tables, StepTape(*ctx.saved_tensors)
         n, most, k = tape.position.shape
         if for_log_prob is None:
             for_log_prob = torch.zeros(n, ctx.steps, k)
@@ -203,16 +228,18 @@ def _run(
     tables: Tables,
     instances: Instances,
     state: State,
-    actions: Tensor,
+    most: int,
+    actions: Tensor | None,
     tape: StepTape | None,
-    *,
-    choice: Choice | None = None,
+    choice: Choice = _LIKELIEST,
     first: Tensor | None = None,
     given: Tensor | None = None,
 ) -> int:
     """Play into `actions`, by a choice or as given; the longest tour's number of steps."""
-    n, k, most = actions.shape
-    choice, remaining = choice or Choice(), state.remaining
+    n, k = state.position.shape
+    if len(tables.bias) != n:
+        raise ValueError(f"the tables are of {len(tables.bias)} instances; they must be of {n}")
+    remaining = state.remaining
     if remaining.stride(-1) != 1:
         remaining = remaining.contiguous()
     goods = [x.contiguous() for x in (instances.capacity, state.position, state.load)]
@@ -226,9 +253,11 @@ def _run(
         k, most, _tape(tape), address(actions, whole), address(steps, torch.int32),
     )  # fmt: skip
     call("glimpse", "glimpse_play", _tables(tables), record)
-    if n and int(steps.min()) < 0:
+    if tape is not None:
+        torch.autograd.graph.increment_version(tape.tensors())
+    if int(steps.min()) < 0:
         raise FloatingPointError("the policy's logits are not numbers")
-    return int(steps.max()) if n else 0
+    return int(steps.max())
 
 
 class _Tables(ctypes.Structure):

@@ -42,7 +42,7 @@ def library(name: str) -> ctypes.CDLL:
         if not file.exists():
             _build(_FOLDER / f"{name}.cpp", file, compiler)
         return ctypes.CDLL(str(file))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter where there is no home
         raise NotBuilt(str(error)) from error
 
 
@@ -88,7 +88,8 @@ def _build(source: Path, file: Path, compiler: str) -> None:
         )
         if built.returncode:
             said = built.stderr.strip().splitlines() or ["it said nothing"]
-            raise NotBuilt(f"{compiler} failed: {said[0]}")
+            error = next((line for line in said if "error" in line), said[0])
+            raise NotBuilt(f"{compiler} failed: {error}")
         os.chmod(unfinished, 0o755)
         os.replace(unfinished, file)
     finally:

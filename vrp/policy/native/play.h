@@ -167,7 +167,7 @@ struct Playing {
         static void go(Vehicle<BLOCKS>& vehicle, const Play& play, int64_t n, int64_t k, int64_t t,
                        int32_t node) {
             vehicle.visit(node);
-            play.actions[(n * play.solutions + k) * play.most + t] = node;
+            if (play.actions) play.actions[(n * play.solutions + k) * play.most + t] = node;
         }
 
         // One step of `count` tours, R rows at a time.

@@ -2,6 +2,8 @@
 //
 // Letters and shapes are those of trunk.py; D = M / H. All is computed in float32, whatever the
 // numbers are stored as. Each head of an instance is small enough to stay in the cache.
+#include <type_traits>
+
 #include "vectors.h"
 
 namespace {
@@ -18,7 +20,8 @@ struct Head {
           between(parts * heads * depth) {}
 };
 
-// V rows of D numbers, padded with zeros to whole tiles of rows and vectors, and their transpose.
+// V rows of D numbers, padded with zeros to vectors and beyond a last tile of rows, and their
+// transpose.
 struct Rows {
     int64_t nodes, depth;
     int64_t row;     // D, padded
@@ -27,7 +30,7 @@ struct Rows {
     Rows(int64_t nodes, int64_t depth)
         : nodes(nodes), depth(depth), row(Scratch::padded(depth)), column(Scratch::padded(nodes)) {}
 
-    int64_t size() const { return column * row; }
+    int64_t size() const { return (column + rows_for(1)) * row; }
 
     template <class Stored>
     void read_from(const Head<Stored>& head, float* rows, float scale = 1) const {
@@ -199,11 +202,11 @@ struct Backward {
 
 template <class Of>
 int for_instances(const Sizes& sizes, const Of& of, int threads) {
-    bool known = true;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(&& : known)
-    for (int64_t n = 0; n < sizes.instances; ++n)
-        known = for_blocks<Of::template Code>(blocks(sizes.nodes), sizes, of, n) && known;
-    return known;
+    const int64_t row = blocks(sizes.nodes);
+    if (row > MOST_BLOCKS) return false;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < sizes.instances; ++n) for_blocks<Of::template Code>(row, sizes, of, n);
+    return true;
 }
 
 }  // namespace

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from vrp.policy.native.calls import address, call
-
-_MOST_NODES = 128  # that the loops are written for
+from vrp.policy.native.calls import MOST_NODES, address, call
 
 
 def fits(nodes: Tensor) -> bool:
     """Whether the loops take (N, V, M) nodes."""
-    return nodes.device.type == "cpu" and nodes.shape[1] <= _MOST_NODES
+    is_known = nodes.device.type == "cpu" and nodes.dtype == torch.float32
+    return is_known and nodes.shape[1] <= MOST_NODES
 
 
 def attend(projected: Tensor, num_heads: int) -> Tensor:

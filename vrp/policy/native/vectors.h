@@ -11,7 +11,6 @@
 #include <limits>
 #include <memory>
 #include <new>
-#include <vector>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -53,6 +52,7 @@ inline void store(float* to, Floats x, int lanes) {
 #endif
 }
 
+// The second where one of them is no number.
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
 // By halves, each upon the other: what `join` makes of all lanes.
@@ -75,10 +75,11 @@ inline float sum(Floats x) {
 
 inline float largest(Floats x) { return folded(x, larger); }
 
-// e^x to a few units in the last place; below 1e-38 it gives about that, above 1e38 likewise.
+// e^x to a few units in the last place; below 1e-38 it gives about that, above 1e38 likewise. What
+// is no number stays none.
 inline Floats exponential(Floats x) {
-    x = larger(x, all(-87.0f));
-    x = x < 88.0f ? x : all(88.0f);
+    x = larger(all(-87.0f), x);
+    x = x > 88.0f ? all(88.0f) : x;
     const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
     Floats whole = (x * 1.44269504f + shift) - shift;
     Floats rest =
@@ -213,34 +214,26 @@ private:
 };
 
 // For code that is made for one to eight vectors a row.
+constexpr int MOST_BLOCKS = 8;
+
 template <template <int> class Code, class... Arguments>
-inline bool for_blocks(int64_t count, Arguments&&... arguments) {
+inline void for_blocks(int64_t count, Arguments&&... arguments) {
     switch (count) {
         case 1:
-            Code<1>::run(arguments...);
-            return true;
+            return Code<1>::run(arguments...);
         case 2:
-            Code<2>::run(arguments...);
-            return true;
+            return Code<2>::run(arguments...);
         case 3:
-            Code<3>::run(arguments...);
-            return true;
+            return Code<3>::run(arguments...);
         case 4:
-            Code<4>::run(arguments...);
-            return true;
+            return Code<4>::run(arguments...);
         case 5:
-            Code<5>::run(arguments...);
-            return true;
+            return Code<5>::run(arguments...);
         case 6:
-            Code<6>::run(arguments...);
-            return true;
+            return Code<6>::run(arguments...);
         case 7:
-            Code<7>::run(arguments...);
-            return true;
-        case 8:
-            Code<8>::run(arguments...);
-            return true;
-        default:
-            return false;
+            return Code<7>::run(arguments...);
+        case MOST_BLOCKS:
+            return Code<MOST_BLOCKS>::run(arguments...);
     }
 }
