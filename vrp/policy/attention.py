@@ -31,13 +31,13 @@ from vrp.policy.glimpse import (
     glimpse_logits,
     make_factors,
 )
-from vrp.policy.glimpse_replay import glimpse_replay
+from vrp.policy.glimpse_replay import replay_tours
 from vrp.policy.initialisation import check_scheme, initialise_layers
 from vrp.policy.native import glimpse as native
 from vrp.policy.native.library import NotBuilt, library
 from vrp.policy.precision import check_parameters, product_dtype
 from vrp.policy.trunk import Trunk, TrunkShape
-from vrp.problem.environment import State, seen_before_each_step
+from vrp.problem.environment import State
 from vrp.problem.instances import Instances
 
 
@@ -330,52 +330,14 @@ class AttentionPolicy(Policy):
         tape: GlimpseTape | native.StepTape | None = None,
     ) -> Replay:
         """Log-probabilities of whole tours, as `Policy.log_probs`."""
-        if encoding.tables.is_native:
-            log_prob, entropy, counted = self._native_replay(encoding, instances, actions, tape)
-        else:
-            log_prob, entropy, counted = self._replay(encoding, instances, actions, tape)
+        replay = native.replay_tours if encoding.tables.is_native else replay_tours
+        log_prob, entropy, counted = replay(encoding.tables, instances, actions, tape)
         counted[:, :forced] = False  # (N, T, K), as all three
         return Replay(
             log_prob=(log_prob * counted).transpose(1, 2),
             entropy=(entropy * counted).transpose(1, 2),
             counted=counted.transpose(1, 2),
         )
-
-    def _native_replay(
-        self,
-        encoding: AttentionEncoding,
-        instances: Instances,
-        actions: Tensor,
-        tape: native.StepTape | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, T, K) log-probability and entropy, and which steps count."""
-        if tape is None:
-            tape = native.recorded(encoding.tables.detach(), instances, actions)
-        steps = actions.shape[-1]
-        counted = tape.position[:, :steps] >= 0
-        return *native.replay(encoding.tables, tape, steps), counted
-
-    def _replay(
-        self,
-        encoding: AttentionEncoding,
-        instances: Instances,
-        actions: Tensor,
-        tape: GlimpseTape | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same in PyTorch."""
-        if tape is None:
-            seen = seen_before_each_step(instances, actions)
-            position = seen.position.transpose(1, 2)
-            load, legal = seen.load.transpose(1, 2), seen.legal.transpose(1, 2)
-        else:
-            steps = actions.shape[-1]
-            position = tape.position[:, :steps]
-            load, legal = tape.load[:, :steps], tape.legal[:, :steps]
-        log_prob, entropy = glimpse_replay(
-            encoding.tables, position, load, legal, actions.transpose(1, 2), tape
-        )  # (N, T, K) each, as all above
-        # From the depot to the depot goes only who has served all.
-        return log_prob, entropy, (position != 0) | ~legal[..., 0]
 
     def replay_bytes(self, num_nodes: int) -> int:
         """As `Policy.replay_bytes`: what belongs to each logit, 4 to 6 bytes as measured."""

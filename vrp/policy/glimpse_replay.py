@@ -22,9 +22,38 @@ from vrp.policy.glimpse import (
     pointer_scores,
     query_pieces,
 )
+from vrp.problem.environment import seen_before_each_step
+from vrp.problem.instances import Instances
 
 # Of logits no further from zero than this, exponentials and their sums are normal float32 numbers.
 _SAFE_CLIPPING = 40.0
+
+
+def replay_tours(
+    tables: Tables, instances: Instances, actions: Tensor, tape: GlimpseTape | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability of each action, entropy of its distribution, and whether the step counts.
+
+    Args:
+        tables: of N instances.
+        instances: the same.
+        actions: (N, K, T) int64, legal tours padded with 0.
+        tape: recorded while they were made, or None.
+
+    Returns:
+        (N, T, K) each.
+    """
+    if tape is None:
+        seen = seen_before_each_step(instances, actions)
+        position = seen.position.transpose(1, 2)
+        load, legal = seen.load.transpose(1, 2), seen.legal.transpose(1, 2)
+    else:
+        steps = actions.shape[-1]
+        position = tape.position[:, :steps]
+        load, legal = tape.load[:, :steps], tape.legal[:, :steps]
+    log_prob, entropy = glimpse_replay(tables, position, load, legal, actions.transpose(1, 2), tape)
+    # From the depot to the depot goes only who has served all.
+    return log_prob, entropy, (position != 0) | ~legal[..., 0]
 
 
 def glimpse_replay(

@@ -6,9 +6,6 @@ shapes and rounding it keeps; products of bfloat16 are not rounded again when th
 
 from __future__ import annotations
 
-import ctypes
-from dataclasses import dataclass, fields
-
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -17,6 +14,14 @@ from vrp.policy.choice import Choice
 from vrp.policy.glimpse import Factors, Tables, table_of_loads
 from vrp.policy.native.calls import MOST_NODES, address, call
 from vrp.policy.native.library import library
+from vrp.policy.native.records import (
+    FactorsRecord,
+    GradientsRecord,
+    PlayRecord,
+    tables_record,
+    tape_record,
+)
+from vrp.policy.native.tape import StepTape
 from vrp.problem.environment import State, reset
 from vrp.problem.instances import Instances
 
@@ -62,48 +67,12 @@ def make_factors(
     if scores.stride(-1) != 1:
         scores = scores.contiguous()
     per_load = per_load.contiguous()
-    record = _Factors(
+    record = FactorsRecord(
         scores.data_ptr(), *scores.stride()[:3], address(per_load), address(scale),
         n, v, heads, loads, *map(address, (by_node, by_load, below_zero)),
     )  # fmt: skip
     call("glimpse", "glimpse_factors", record)
     return Factors(by_node, by_load, below_zero, outputs.detach().to(dtype))
-
-
-@dataclass(frozen=True)
-class StepTape:
-    """What was seen and chosen at each of S steps; memory is taken only as steps are made.
-
-    Attributes:
-        position: (N, S, K) int32, nodes last visited; -1 where a step was imposed, or its tour is
-            closed. There only log-probability and entropy say something, which is 0.
-        load: (N, S, K) int32, goods.
-        action: (N, S, K) int32.
-        logits: (N, S, K, V), minus infinity where not legal.
-        log_prob: (N, S, K), of the action.
-        entropy: (N, S, K), of its distribution, in nats.
-    """
-
-    position: Tensor
-    load: Tensor
-    action: Tensor
-    logits: Tensor
-    log_prob: Tensor
-    entropy: Tensor
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of them."""
-        return tuple(getattr(self, field.name) for field in fields(self))
-
-    @classmethod
-    def make(cls, tables: Tables, num_solutions: int, most: int, old: object = None) -> StepTape:
-        """A tape of `most` steps of K solutions; the old one, if it is just that."""
-        n, v = tables.bias.shape
-        shape = (n, most, num_solutions)
-        if isinstance(old, StepTape) and old.logits.shape == (*shape, v):
-            return old
-        whole = (torch.empty(shape, dtype=torch.int32) for _ in range(3))
-        return cls(*whole, torch.empty(*shape, v), torch.empty(shape), torch.empty(shape))
 
 
 def play(
@@ -171,6 +140,16 @@ def _check_nodes(nodes: Tensor, instances: Instances) -> None:
         )
 
 
+def replay_tours(
+    tables: Tables, instances: Instances, actions: Tensor, tape: StepTape | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `vrp.policy.glimpse_replay.replay_tours`."""
+    if tape is None:
+        tape = recorded(tables.detach(), instances, actions)
+    steps = actions.shape[-1]
+    return *replay(tables, tape, steps), tape.position[:, :steps] >= 0
+
+
 def replay(tables: Tables, tape: StepTape, steps: int) -> tuple[Tensor, Tensor]:
     """Log-probability of each action and entropy of its distribution, (N, T, K) each.
 
@@ -216,11 +195,11 @@ class _Replay(torch.autograd.Function):
             torch.empty_like(x) if wanted else None for x in (tables.scores, tables.per_load)
         )
         outputs, bias = torch.empty_like(tables.outputs), torch.empty_like(tables.bias)
-        gradients = _Gradients(
-            *map(address, (for_log_prob, for_entropy)), ctx.steps, most, k, _tape(tape),
+        gradients = GradientsRecord(
+            *map(address, (for_log_prob, for_entropy)), ctx.steps, most, k, tape_record(tape),
             *map(address, (scores, per_load, outputs, bias)),
         )  # fmt: skip
-        call("glimpse", "glimpse_learn", _tables(tables), gradients)
+        call("glimpse", "glimpse_learn", tables_record(tables), gradients)
         return None, None, None, scores, per_load, outputs, bias
 
 
@@ -247,84 +226,14 @@ def _run(
     first = None if first is None else first.contiguous()
     steps = torch.empty(n, dtype=torch.int32)
     whole = torch.int64
-    record = _Play(
+    record = PlayRecord(
         *(address(x, whole) for x in goods), remaining.data_ptr(), *remaining.stride()[:2],
         address(first, whole), address(given, whole), address(uniforms), choice.temperature,
-        k, most, _tape(tape), address(actions, whole), address(steps, torch.int32),
+        k, most, tape_record(tape), address(actions, whole), address(steps, torch.int32),
     )  # fmt: skip
-    call("glimpse", "glimpse_play", _tables(tables), record)
+    call("glimpse", "glimpse_play", tables_record(tables), record)
     if tape is not None:
         torch.autograd.graph.increment_version(tape.tensors())
     if int(steps.min()) < 0:
         raise FloatingPointError("the policy's logits are not numbers")
     return int(steps.max())
-
-
-class _Tables(ctypes.Structure):
-    """`Tables` of glimpse.cpp, like the next."""
-
-    _fields_ = (
-        *(
-            (name, ctypes.c_void_p)
-            for name in ["by_node", "by_load", "per_load", "outputs", "bias", "scale"]
-        ),
-        *((name, ctypes.c_int64) for name in ["instances", "nodes", "heads", "loads"]),
-        ("clipping", ctypes.c_float),
-        ("is_bfloat16", ctypes.c_int32),
-    )
-
-
-class _Tape(ctypes.Structure):
-    _fields_ = tuple((field.name, ctypes.c_void_p) for field in fields(StepTape))
-
-
-class _Play(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ["capacity", "position", "load", "remaining"]),
-        *((name, ctypes.c_int64) for name in ["remaining_n", "remaining_k"]),
-        *((name, ctypes.c_void_p) for name in ["first", "given", "uniforms"]),
-        ("temperature", ctypes.c_float),
-        *((name, ctypes.c_int64) for name in ["solutions", "most"]),
-        ("tape", _Tape),
-        *((name, ctypes.c_void_p) for name in ["actions", "steps"]),
-    )
-
-
-class _Factors(ctypes.Structure):
-    _fields_ = (
-        ("scores", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ["scores_n", "scores_a", "scores_h"]),
-        *((name, ctypes.c_void_p) for name in ["per_load", "scale"]),
-        *((name, ctypes.c_int64) for name in ["instances", "nodes", "heads", "loads"]),
-        *((name, ctypes.c_void_p) for name in ["by_node", "by_load", "below_zero"]),
-    )
-
-
-class _Gradients(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ["of_log_prob", "of_entropy"]),
-        *((name, ctypes.c_int64) for name in ["steps", "most", "solutions"]),
-        ("tape", _Tape),
-        *((name, ctypes.c_void_p) for name in ["scores", "per_load", "outputs", "bias"]),
-    )
-
-
-def _tables(tables: Tables) -> _Tables:
-    """The record of tables, which must outlive it."""
-    factors = tables.factors
-    n, v, width = factors.by_node.shape
-    loads = 0 if factors.by_load is None else factors.by_load.shape[1]
-    outputs = factors.outputs
-    return _Tables(
-        *map(address, (factors.by_node, factors.by_load, factors.per_load)),
-        address(outputs, outputs.dtype), *map(address, (tables.bias, tables.scale)),
-        n, v, width // v, loads, tables.clipping, outputs.dtype == torch.bfloat16,
-    )  # fmt: skip
-
-
-def _tape(tape: StepTape | None) -> _Tape:
-    """The record of a tape, likewise."""
-    if tape is None:
-        return _Tape()
-    whole = (address(x, torch.int32) for x in (tape.position, tape.load, tape.action))
-    return _Tape(*whole, *map(address, (tape.logits, tape.log_prob, tape.entropy)))

@@ -1,4 +1,4 @@
-// What `glimpse.py` beside this file passes, field by field as its own records.
+// What Python passes; records.py has the same, field by field.
 #pragma once
 
 #include <cstdint>
